@@ -59,6 +59,14 @@ macro_rules! ids {
             }
         }
 
+        impl TryFrom<String> for $name {
+            type Error = NotAnId;
+
+            fn try_from(text: String) -> Result<Self, NotAnId> {
+                text.parse()
+            }
+        }
+
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -94,8 +102,8 @@ ids! {
     JobId,
     /// One line of the audit log.
     EventId,
-    /// A browser or API client, told by a long-lived cookie.
-    DeviceId,
+    /// A form that is sent at most once.
+    SubmissionId,
     /// One running process of the service.
     InstanceId,
 }
