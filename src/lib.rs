@@ -1,2 +1,10 @@
+pub mod authorize;
 pub mod clock;
+pub mod config;
+pub mod db;
 pub mod domain;
+pub mod jobs;
+pub mod media;
+pub mod operations;
+pub mod secret;
+pub mod storage;

@@ -1,0 +1,252 @@
+//! Turns an actor, an action and a thing into a [`Granted`] value, or a denial; the only place that can make one.
+//!
+//! Whatever changes or reveals something takes a `Granted<…>` by value. Rights are looked up in the very transaction that acts, so a right
+//! that was taken away a moment ago is gone, also for people who are signed in. Every refusal to somebody who is signed in is written into
+//! the audit log.
+
+use std::{fmt::Display, marker::PhantomData, sync::Arc};
+
+use crate::{
+    clock,
+    db::{Conn, Db, Tx, events, events::Author, people},
+    domain::{
+        access::{self, Denial, Privilege, Role},
+        audit::{Action, Entry, Object, ObjectKind, Outcome},
+        ids::{ClusterId, ImageId, StorageId, UserId},
+    },
+    operations::Failure,
+};
+
+/// Somebody who is signed in and asks for something.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    /// The user.
+    pub user: UserId,
+    /// The name under which events keep what was done.
+    pub name: String,
+    /// The device: a digest of its long-lived cookie.
+    pub device: String,
+    /// The client's address.
+    pub address: String,
+    /// The request, as its answer names it.
+    pub request_id: String,
+}
+
+impl Actor {
+    /// The actor as the audit log keeps it.
+    pub fn author(&self) -> Author {
+        Author { id: Some(self.user), name: self.name.clone(), address: self.address.clone(), request_id: self.request_id.clone() }
+    }
+}
+
+/// The whole service, as a thing to have rights on.
+#[derive(Debug, Clone, Copy)]
+pub struct Service;
+
+impl Display for Service {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
+/// A right that an operation asks for: a privilege on a kind of thing, and what the audit log calls its use.
+pub trait Right: Send + 'static {
+    /// The thing's identifier.
+    type On: Copy + Display + Send + 'static;
+    /// The privilege.
+    const PRIVILEGE: Privilege;
+    /// What a refusal is recorded as.
+    const ACTION: Action;
+    /// The kind of thing.
+    const KIND: ObjectKind;
+}
+
+/// The rights, one type each, so that a grant of one cannot be used for another.
+pub mod right {
+    use super::{Action, ClusterId, ImageId, ObjectKind, Privilege, Right, Service, StorageId};
+
+    macro_rules! rights {
+        ($($name:ident($on:ty, $kind:ident) = $action:ident),+ $(,)?) => {$(
+            #[doc = concat!("The privilege `", stringify!($name), "`.")]
+            #[derive(Debug)]
+            pub struct $name;
+
+            impl Right for $name {
+                type On = $on;
+                const PRIVILEGE: Privilege = Privilege::$name;
+                const ACTION: Action = Action::$action;
+                const KIND: ObjectKind = ObjectKind::$kind;
+            }
+        )+};
+    }
+
+    rights! {
+        ViewEvents(Service, Service) = Other,
+        ViewSettings(Service, Service) = Other,
+        CreateCluster(Service, Service) = AddCluster,
+        CreateDatastore(Service, Service) = AddStorage,
+        ReadCluster(ClusterId, Cluster) = Other,
+        ReadHost(ClusterId, Cluster) = Other,
+        CreateLocalStorage(ClusterId, Cluster) = AddStorage,
+        UpdateCluster(ClusterId, Cluster) = EditCluster,
+        DeleteCluster(ClusterId, Cluster) = RemoveCluster,
+        ConnectDatastore(StorageId, Storage) = ConnectDatastore,
+        DisconnectDatastore(StorageId, Storage) = DisconnectDatastore,
+        ReadStorage(StorageId, Storage) = Other,
+        CreateImage(StorageId, Storage) = CreateImage,
+        UpdateStorage(StorageId, Storage) = EditStorage,
+        DeleteStorage(StorageId, Storage) = RemoveStorage,
+        ReadImage(ImageId, Image) = Other,
+        DownloadImage(ImageId, Image) = DownloadImage,
+        UpdateImage(ImageId, Image) = EditImage,
+        DeleteImage(ImageId, Image) = DeleteImage,
+        ForgetImage(ImageId, Image) = ForgetImage,
+    }
+}
+
+/// Proof that an actor holds a right on a thing, in the transaction at hand.
+#[derive(Debug)]
+pub struct Granted<R: Right> {
+    actor: Arc<Actor>,
+    on: R::On,
+    right: PhantomData<R>,
+}
+
+impl<R: Right> Granted<R> {
+    /// Who holds it.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// On what.
+    pub fn on(&self) -> R::On {
+        self.on
+    }
+
+    /// Looks up a second right of the same actor, for what needs rights on both sides.
+    pub fn also<S: Right>(&self, conn: &mut Conn, on: S::On) -> Result<Granted<S>, Failure> {
+        grant(conn, &self.actor, on)
+    }
+
+    /// Writes a line into the audit log, as part of the change.
+    pub fn record(&self, tx: &mut Tx<'_>, entry: &Entry) -> Result<(), Failure> {
+        Ok(events::insert(tx, &self.actor.author(), entry, clock::now())?)
+    }
+}
+
+/// What somebody may see of lists: everything or nothing, until roles say more. Lists are queried through it.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    actor: Arc<Actor>,
+    role: Role,
+}
+
+impl Viewer {
+    /// Who looks.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Whether things with this privilege are shown.
+    pub fn sees(&self, privilege: Privilege) -> bool {
+        self.role.holds(privilege)
+    }
+}
+
+/// Reads something that needs a right.
+pub async fn read<R: Right, T: Send + 'static>(
+    db: &Db,
+    actor: &Arc<Actor>,
+    on: R::On,
+    reveal: impl FnOnce(&mut Conn, Granted<R>) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let reader = actor.clone();
+    let read = db.read(move |conn| {
+        let granted = grant::<R>(conn, &reader, on)?;
+        reveal(conn, granted)
+    });
+    let answer = read.await;
+    record_refusal::<R, T>(db, actor, on, &answer).await?;
+    answer
+}
+
+/// Changes something that needs a right: the right, the change and its record in one transaction.
+pub async fn write<R: Right, T: Send + 'static>(
+    db: &Db,
+    actor: &Arc<Actor>,
+    on: R::On,
+    change: impl FnOnce(&mut Tx<'_>, Granted<R>) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let writer = actor.clone();
+    let write = db.write(move |tx| {
+        let granted = grant::<R>(tx.conn(), &writer, on)?;
+        change(tx, granted)
+    });
+    let answer = write.await;
+    record_refusal::<R, T>(db, actor, on, &answer).await?;
+    answer
+}
+
+/// Reads lists, as far as the actor may see them.
+pub async fn look<T: Send + 'static>(
+    db: &Db,
+    actor: &Arc<Actor>,
+    query: impl FnOnce(&mut Conn, &Viewer) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let actor = actor.clone();
+    db.read(move |conn| {
+        let role = people::role_of(conn, actor.user)?;
+        query(conn, &Viewer { actor, role })
+    })
+    .await
+}
+
+/// Changes something of the actor's own that makes sense only for who holds a privilege somewhere.
+pub async fn anywhere<T: Send + 'static>(
+    db: &Db,
+    actor: &Arc<Actor>,
+    privilege: Privilege,
+    change: impl FnOnce(&mut Tx<'_>, &Viewer) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let actor = actor.clone();
+    db.write(move |tx| {
+        let role = people::role_of(tx.conn(), actor.user)?;
+        if !role.holds(privilege) {
+            let who_can_grant = people::some_with_role(tx.conn(), Role::Administrator)?;
+            return Err(Failure::Denied { privilege, who_can_grant });
+        }
+        change(tx, &Viewer { actor, role })
+    })
+    .await
+}
+
+fn grant<R: Right>(conn: &mut Conn, actor: &Arc<Actor>, on: R::On) -> Result<Granted<R>, Failure> {
+    let role = people::role_of(conn, actor.user)?;
+    match access::decide(role, R::PRIVILEGE) {
+        Ok(()) => Ok(Granted { actor: actor.clone(), on, right: PhantomData }),
+        Err(Denial::Unseen) => Err(Failure::Unseen),
+        Err(Denial::Lacks(privilege)) => {
+            let who_can_grant = people::some_with_role(conn, Role::Administrator)?;
+            Err(Failure::Denied { privilege, who_can_grant })
+        }
+    }
+}
+
+/// Writes a refusal by a right or a rule into the log, in a transaction of its own, because the one that it ended was undone.
+async fn record_refusal<R: Right, T>(db: &Db, actor: &Arc<Actor>, on: R::On, answer: &Result<T, Failure>) -> Result<(), Failure> {
+    let (outcome, detail) = match answer {
+        Err(Failure::Unseen) => (Outcome::Denied, format!("Not allowed to {}.", R::PRIVILEGE.words())),
+        Err(Failure::Denied { privilege, .. }) => (Outcome::Denied, format!("The right to {} is missing.", privilege.words())),
+        Err(Failure::Refused(refusal)) => (Outcome::Refused, refusal.sentence.clone()),
+        _ => return Ok(()),
+    };
+    let author = actor.author();
+    let id = on.to_string();
+    db.write(move |tx| {
+        let name = crate::db::name_of(tx.conn(), R::KIND, &id)?;
+        let object = if id.is_empty() { Object::service() } else { Object::new(R::KIND, id, name) };
+        let entry = Entry::done(R::ACTION, object).ended(outcome).with(detail);
+        Ok::<(), Failure>(events::insert(tx, &author, &entry, clock::now())?)
+    })
+    .await
+}

@@ -1,0 +1,334 @@
+//! Images: one record each, and the guarded writes that move it from state to state.
+//!
+//! Every change of a status is an UPDATE that filters on the states it may follow and, where bytes are concerned, on the transfer's fence;
+//! the count of changed rows tells whether it happened. Reading never loads an image that is being deleted.
+
+mod list;
+
+pub use list::{Filter, Row, Sort, count, list, shown_in_sql};
+
+use diesel::prelude::*;
+
+use super::{
+    Conn, DbResult, Tx,
+    schema::{images, uploads},
+    storages::{Storage, signed, unsigned},
+    uploads::Upload,
+};
+use crate::{
+    clock::Timestamp,
+    domain::{
+        ids::{ImageId, StorageId, UserId},
+        image::{FileState, Kind, Shown, Stored},
+        requirements::Requirements,
+        text::Name,
+    },
+};
+
+/// An image.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = images)]
+pub struct Image {
+    #[diesel(deserialize_as = String)]
+    pub id: ImageId,
+    #[diesel(deserialize_as = String)]
+    pub kind: Kind,
+    #[diesel(deserialize_as = String)]
+    pub status: Stored,
+    #[diesel(deserialize_as = String)]
+    pub storage_id: StorageId,
+    pub name: String,
+    pub note: String,
+    pub os: String,
+    pub min_vcpu: i32,
+    pub min_memory_mib: i32,
+    pub min_disk_gib: i32,
+    pub size_bytes: i64,
+    pub sha256: Option<String>,
+    pub format: Option<String>,
+    pub label: Option<String>,
+    pub publisher: Option<String>,
+    pub boot: Option<String>,
+    pub file_name: String,
+    #[diesel(deserialize_as = String)]
+    pub file_state: FileState,
+    pub file_checked_at: Option<i64>,
+    #[diesel(deserialize_as = i64)]
+    pub status_since: Timestamp,
+    #[diesel(deserialize_as = i64)]
+    pub created_at: Timestamp,
+    pub created_by_name: String,
+    pub version: i64,
+}
+
+impl Image {
+    /// What a machine needs to run what is in it.
+    pub const fn requirements(&self) -> Requirements {
+        Requirements { vcpu: self.min_vcpu, memory_mib: self.min_memory_mib, disk_gib: self.min_disk_gib }
+    }
+
+    /// Its size in bytes; 0 where nothing is known yet.
+    pub fn size(&self) -> u64 {
+        unsigned(self.size_bytes)
+    }
+}
+
+/// An image with what its status depends on.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub image: Image,
+    pub storage: Storage,
+    pub upload: Option<Upload>,
+}
+
+impl Found {
+    /// The status to show. Reading leaves out images that are being deleted, so there always is one.
+    pub fn shown(&self) -> Shown {
+        Shown::of(self.image.status, self.storage.health, self.image.file_state).unwrap_or(Shown::FileUnavailable)
+    }
+}
+
+/// What a new image is.
+#[derive(Debug, Clone)]
+pub struct New {
+    pub id: ImageId,
+    pub kind: Kind,
+    pub storage: StorageId,
+    pub name: Name,
+    pub note: String,
+    pub os: String,
+    pub requirements: Requirements,
+    pub file_name: String,
+    pub size_bytes: u64,
+    pub reserved_bytes: u64,
+    pub created_by: Option<UserId>,
+    pub created_by_name: String,
+}
+
+/// What is known of a file once it is complete.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    pub size_bytes: u64,
+    pub sha256: String,
+    pub format: String,
+    pub label: Option<String>,
+    pub publisher: Option<String>,
+    pub boot: String,
+}
+
+/// What an edit changes.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    pub name: Name,
+    pub note: String,
+    pub os: String,
+    pub requirements: Requirements,
+}
+
+/// One image with its storage and its transfer.
+pub fn by_id(conn: &mut Conn, id: ImageId) -> DbResult<Option<Found>> {
+    use super::schema::storages;
+    let visible = images::id.eq(id.to_string()).and(images::status.ne(Stored::Deleting.as_str()));
+    let found: Option<(Image, Storage, Option<Upload>)> = images::table
+        .inner_join(storages::table)
+        .left_join(uploads::table.on(uploads::image_id.eq(images::id)))
+        .filter(visible)
+        .select((Image::as_select(), Storage::as_select(), Option::<Upload>::as_select()))
+        .first(conn)
+        .optional()?;
+    Ok(found.map(|(image, storage, upload)| Found { image, storage, upload }))
+}
+
+/// The image that holds a name on a storage.
+pub fn holder_of_name(conn: &mut Conn, storage: StorageId, name_key: &str) -> DbResult<Option<ImageId>> {
+    let same = images::storage_id.eq(storage.to_string()).and(images::name_key.eq(name_key));
+    let id: Option<String> = images::table.filter(same).select(images::id).first(conn).optional()?;
+    Ok(id.and_then(|id| id.parse().ok()))
+}
+
+/// Adds a pending image.
+pub fn insert(tx: &mut Tx<'_>, new: &New, now: Timestamp) -> DbResult<()> {
+    diesel::insert_into(images::table)
+        .values((
+            images::id.eq(new.id.to_string()),
+            images::kind.eq(new.kind.as_str()),
+            images::status.eq(Stored::Pending.as_str()),
+            images::storage_id.eq(new.storage.to_string()),
+            images::name.eq(new.name.as_str()),
+            images::search_key.eq(new.name.key()),
+            images::name_key.eq(new.name.key()),
+            images::note.eq(&new.note),
+            images::os.eq(&new.os),
+            (
+                images::min_vcpu.eq(new.requirements.vcpu),
+                images::min_memory_mib.eq(new.requirements.memory_mib),
+                images::min_disk_gib.eq(new.requirements.disk_gib),
+            ),
+            images::size_bytes.eq(signed(new.size_bytes)),
+            images::file_name.eq(&new.file_name),
+            images::file_state.eq(FileState::Sound.as_str()),
+            images::reserved_bytes.eq(signed(new.reserved_bytes)),
+            images::status_since.eq(now.micros()),
+            images::created_at.eq(now.micros()),
+            images::created_by.eq(new.created_by.map(|user| user.to_string())),
+            images::created_by_name.eq(&new.created_by_name),
+            images::version.eq(1),
+        ))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
+/// The states from which an image may come into `to`, as in the columns.
+fn permitted(to: Stored) -> Vec<&'static str> {
+    to.may_follow().iter().map(|from| from.as_str()).collect()
+}
+
+/// Moves an image from one of the permitted states into `to`; false if it is in none of them.
+pub fn set_status(tx: &mut Tx<'_>, id: ImageId, to: Stored, now: Timestamp) -> DbResult<bool> {
+    let ready = images::id.eq(id.to_string()).and(images::status.eq_any(permitted(to)));
+    let changed = diesel::update(images::table.filter(ready))
+        .set((images::status.eq(to.as_str()), images::status_since.eq(now.micros()), images::version.eq(images::version + 1)))
+        .execute(tx.conn())?;
+    Ok(changed == 1)
+}
+
+/// A transfer of an image begins: what it will be named by and how many bytes are promised to it.
+pub fn begin_upload(tx: &mut Tx<'_>, id: ImageId, file_name: &str, size_bytes: u64, now: Timestamp) -> DbResult<bool> {
+    if !set_status(tx, id, Stored::Uploading, now)? {
+        return Ok(false);
+    }
+    diesel::update(images::table.filter(images::id.eq(id.to_string())))
+        .set((images::file_name.eq(file_name), images::size_bytes.eq(signed(size_bytes)), images::reserved_bytes.eq(signed(size_bytes))))
+        .execute(tx.conn())?;
+    Ok(true)
+}
+
+/// Sets the bytes that are promised to an image and not yet written.
+pub fn set_reserved(tx: &mut Tx<'_>, id: ImageId, bytes: u64) -> DbResult<()> {
+    diesel::update(images::table.filter(images::id.eq(id.to_string()))).set(images::reserved_bytes.eq(signed(bytes))).execute(tx.conn())?;
+    Ok(())
+}
+
+/// The file of an image is complete, verified and durable. False if the image is not in a state to become Available, or if another
+/// transfer than `fence` is its present one: then the file is nobody's and must be removed.
+pub fn publish(tx: &mut Tx<'_>, id: ImageId, fence: i64, contents: &Contents, now: Timestamp) -> DbResult<bool> {
+    let present = diesel::dsl::exists(
+        uploads::table.filter(uploads::image_id.eq(id.to_string()).and(uploads::fence.eq(fence)).and(uploads::stopped_at.is_null())),
+    );
+    let ready = images::id.eq(id.to_string()).and(images::status.eq_any(permitted(Stored::Available))).and(present);
+    let changed = diesel::update(images::table.filter(ready))
+        .set((
+            images::status.eq(Stored::Available.as_str()),
+            images::status_since.eq(now.micros()),
+            images::size_bytes.eq(signed(contents.size_bytes)),
+            images::sha256.eq(&contents.sha256),
+            images::format.eq(&contents.format),
+            images::label.eq(&contents.label),
+            images::publisher.eq(&contents.publisher),
+            images::boot.eq(&contents.boot),
+            images::file_state.eq(FileState::Sound.as_str()),
+            images::file_checked_at.eq(now.micros()),
+            images::reserved_bytes.eq(0),
+            images::version.eq(images::version + 1),
+        ))
+        .execute(tx.conn())?;
+    Ok(changed == 1)
+}
+
+/// Nothing of the image is moving any more, and nothing is promised to it.
+pub fn fall_back(tx: &mut Tx<'_>, id: ImageId, now: Timestamp) -> DbResult<bool> {
+    let moved = set_status(tx, id, Stored::Pending, now)?;
+    set_reserved(tx, id, 0)?;
+    Ok(moved)
+}
+
+/// The image is gone for everybody and its name is free; its files follow by a job.
+pub fn begin_deletion(tx: &mut Tx<'_>, id: ImageId, version: i64, now: Timestamp) -> DbResult<bool> {
+    let ready = images::id
+        .eq(id.to_string())
+        .and(images::version.eq(version))
+        .and(images::status.eq_any(permitted(Stored::Deleting)));
+    let changed = diesel::update(images::table.filter(ready))
+        .set((
+            images::status.eq(Stored::Deleting.as_str()),
+            images::status_since.eq(now.micros()),
+            images::name_key.eq(None::<String>),
+            images::reserved_bytes.eq(0),
+            images::version.eq(version + 1),
+        ))
+        .execute(tx.conn())?;
+    Ok(changed == 1)
+}
+
+/// Removes the record of an image whose files are gone, or that is forgotten.
+pub fn delete(tx: &mut Tx<'_>, id: ImageId) -> DbResult<()> {
+    diesel::delete(images::table.filter(images::id.eq(id.to_string()))).execute(tx.conn())?;
+    Ok(())
+}
+
+/// Changes what an administrator wrote about an image that still has `version`; false if somebody else was faster.
+pub fn edit(tx: &mut Tx<'_>, id: ImageId, version: i64, edit: &Edit) -> DbResult<bool> {
+    let same = images::id.eq(id.to_string()).and(images::version.eq(version)).and(images::status.ne(Stored::Deleting.as_str()));
+    let changed = diesel::update(images::table.filter(same))
+        .set((
+            images::name.eq(edit.name.as_str()),
+            images::search_key.eq(edit.name.key()),
+            images::name_key.eq(edit.name.key()),
+            images::note.eq(&edit.note),
+            images::os.eq(&edit.os),
+            images::min_vcpu.eq(edit.requirements.vcpu),
+            images::min_memory_mib.eq(edit.requirements.memory_mib),
+            images::min_disk_gib.eq(edit.requirements.disk_gib),
+            images::version.eq(version + 1),
+        ))
+        .execute(tx.conn())?;
+    Ok(changed == 1)
+}
+
+/// Records what a look at an Available image's file found; true if that is news.
+pub fn record_look(tx: &mut Tx<'_>, id: ImageId, state: FileState, now: Timestamp) -> DbResult<bool> {
+    let available = images::id.eq(id.to_string()).and(images::status.eq(Stored::Available.as_str()));
+    let news = diesel::update(images::table.filter(available.clone().and(images::file_state.ne(state.as_str()))))
+        .set((images::file_state.eq(state.as_str()), images::status_since.eq(now.micros()), images::version.eq(images::version + 1)))
+        .execute(tx.conn())?;
+    diesel::update(images::table.filter(available)).set(images::file_checked_at.eq(now.micros())).execute(tx.conn())?;
+    Ok(news == 1)
+}
+
+/// Available images of a storage with their sizes and the last look, to be compared with what lies there: those after `after`, up to `most`.
+pub fn available_on(conn: &mut Conn, storage: StorageId, after: &str, most: i64) -> DbResult<Vec<(ImageId, u64, FileState)>> {
+    let there = images::storage_id.eq(storage.to_string()).and(images::status.eq(Stored::Available.as_str()));
+    let rows: Vec<(String, i64, String)> = images::table
+        .filter(there.and(images::id.gt(after)))
+        .order(images::id)
+        .limit(most)
+        .select((images::id, images::size_bytes, images::file_state))
+        .load(conn)?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(id, bytes, state)| Some((id.parse().ok()?, unsigned(bytes), state.parse().ok()?)))
+        .collect())
+}
+
+/// Which of these images the service has a record of, being deleted or not.
+pub fn known(conn: &mut Conn, ids: &[ImageId]) -> DbResult<Vec<(ImageId, Stored)>> {
+    let rows: Vec<(String, String)> = images::table
+        .filter(images::id.eq_any(ids.iter().map(ToString::to_string)))
+        .select((images::id, images::status))
+        .load(conn)?;
+    Ok(rows.into_iter().filter_map(|(id, status)| Some((id.parse().ok()?, status.parse().ok()?))).collect())
+}
+
+/// Several images with what their statuses depend on, for an action on a selection.
+pub fn by_ids(conn: &mut Conn, ids: &[ImageId]) -> DbResult<Vec<Found>> {
+    use super::schema::storages;
+    let visible = images::id.eq_any(ids.iter().map(ToString::to_string)).and(images::status.ne(Stored::Deleting.as_str()));
+    let found: Vec<(Image, Storage, Option<Upload>)> = images::table
+        .inner_join(storages::table)
+        .left_join(uploads::table.on(uploads::image_id.eq(images::id)))
+        .filter(visible)
+        .order((images::search_key, images::id))
+        .select((Image::as_select(), Storage::as_select(), Option::<Upload>::as_select()))
+        .load(conn)?;
+    Ok(found.into_iter().map(|(image, storage, upload)| Found { image, storage, upload }).collect())
+}

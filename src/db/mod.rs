@@ -1,0 +1,199 @@
+//! The records, in SQLite or PostgreSQL, chosen by the database URL; the only module that knows diesel.
+//!
+//! There are two doors, [`Db::read`] and [`Db::write`]; both run on the blocking pool, so that no handler ever holds a connection or
+//! blocks a thread that serves others. `write` opens a write transaction at once (on SQLite a deferred one could fail halfway) and hands
+//! out a [`Tx`], the only value on which the audit log can be written: a change and its record commit together or not at all.
+
+mod dialect;
+mod errors;
+mod pool;
+
+pub mod cursor;
+pub mod clusters;
+pub mod drafts;
+pub mod events;
+pub mod images;
+pub mod jobs;
+pub mod migrate;
+pub mod people;
+pub mod schema;
+pub mod storages;
+pub mod uploads;
+pub mod usage;
+
+use std::path::Path;
+
+use diesel::{
+    PgConnection, SqliteConnection,
+    connection::{AnsiTransactionManager, TransactionManager},
+    prelude::*,
+};
+
+use crate::domain::audit::ObjectKind;
+pub use errors::{DbError, DbResult, Taken};
+pub use pool::Pool;
+
+/// A connection to either database. PostgreSQL stands first: diesel tries the variants in order, and SQLite takes any text for a file.
+#[derive(diesel::MultiConnection)]
+pub enum Conn {
+    /// PostgreSQL.
+    Postgres(PgConnection),
+    /// SQLite, bundled.
+    Sqlite(SqliteConnection),
+}
+
+/// Where the records are kept, parsed from the database URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A file, and its one process.
+    Sqlite(std::path::PathBuf),
+    /// A server.
+    Postgres(String),
+}
+
+impl Address {
+    /// Parses a database URL: `sqlite:PATH`, `postgres://…` or `postgresql://…`; anything else is refused, lest a misspelt scheme make a
+    /// new empty file.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self::Postgres(url.to_owned()));
+        }
+        match url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
+            Some("" | ":memory:") => Err("The database URL names no file. Use sqlite:PATH.".to_owned()),
+            Some(path) => Ok(Self::Sqlite(Path::new(path).to_path_buf())),
+            None => Err("The database URL must begin with sqlite: or postgres://.".to_owned()),
+        }
+    }
+
+    /// The kind of database in words.
+    pub const fn words(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SQLite",
+            Self::Postgres(_) => "PostgreSQL",
+        }
+    }
+}
+
+/// The records. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pool: Pool,
+}
+
+/// An open write transaction.
+pub struct Tx<'conn> {
+    conn: &'conn mut Conn,
+}
+
+impl Tx<'_> {
+    /// The connection inside the transaction.
+    pub fn conn(&mut self) -> &mut Conn {
+        self.conn
+    }
+}
+
+impl Db {
+    /// Opens the database and checks what the service relies on (SQLite's version and settings). Creates a SQLite file.
+    pub fn open(address: &Address) -> DbResult<Self> {
+        Ok(Self { pool: Pool::open(address)? })
+    }
+
+    /// Reads, off the async threads.
+    pub async fn read<T, E, F>(&self, query: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Conn) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let db = self.clone();
+        joined(tokio::task::spawn_blocking(move || db.read_now(query)).await)
+    }
+
+    /// Changes, off the async threads, in one write transaction: an error undoes everything.
+    pub async fn write<T, E, F>(&self, change: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        let db = self.clone();
+        joined(tokio::task::spawn_blocking(move || db.write_now(change)).await)
+    }
+
+    /// As [`Db::read`], on the calling thread: for the command line and for code that is on a blocking thread already.
+    pub fn read_now<T, E: From<DbError>>(&self, query: impl FnOnce(&mut Conn) -> Result<T, E>) -> Result<T, E> {
+        let mut pooled = self.pool.take_reader()?;
+        query(&mut pooled)
+    }
+
+    /// As [`Db::write`], on the calling thread.
+    pub fn write_now<T, E: From<DbError>>(&self, change: impl FnOnce(&mut Tx<'_>) -> Result<T, E>) -> Result<T, E> {
+        let mut pooled = self.pool.take_writer()?;
+        let conn: &mut Conn = &mut pooled;
+        begin(conn).map_err(DbError::from)?;
+        match change(&mut Tx { conn }) {
+            Ok(done) => match <Conn as Connection>::TransactionManager::commit_transaction(conn) {
+                Ok(()) => Ok(done),
+                Err(failed) => {
+                    roll_back(conn);
+                    Err(E::from(DbError::from(failed)))
+                }
+            },
+            Err(refused) => {
+                roll_back(conn);
+                Err(refused)
+            }
+        }
+    }
+}
+
+fn joined<T, E: From<DbError>>(outcome: Result<Result<T, E>, tokio::task::JoinError>) -> Result<T, E> {
+    match outcome {
+        Ok(answer) => answer,
+        Err(failed) => Err(E::from(DbError::Interrupted(failed.to_string()))),
+    }
+}
+
+/// Begins a write transaction. `BEGIN IMMEDIATE` takes SQLite's write lock at once, and waits for it; a deferred transaction that first
+/// reads and then writes fails without waiting when another writer came between.
+fn begin(conn: &mut Conn) -> QueryResult<()> {
+    match conn {
+        Conn::Postgres(conn) => AnsiTransactionManager::begin_transaction(conn),
+        Conn::Sqlite(conn) => AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE"),
+    }
+}
+
+fn roll_back(conn: &mut Conn) {
+    if let Err(failed) = <Conn as Connection>::TransactionManager::rollback_transaction(conn) {
+        tracing::warn!(error = %failed, "could not roll back; the pool will close this connection");
+    }
+}
+
+/// The present name of a thing, for the audit log; empty where there is none.
+pub fn name_of(conn: &mut Conn, kind: ObjectKind, id: &str) -> DbResult<String> {
+    use schema::{clusters, hosts, images, storages, users};
+    let found: Option<String> = match kind {
+        ObjectKind::Service => None,
+        ObjectKind::User => users::table.find(id).select(users::name).first(conn).optional()?,
+        ObjectKind::Cluster => clusters::table.find(id).select(clusters::name).first(conn).optional()?,
+        ObjectKind::Host => hosts::table.find(id).select(hosts::name).first(conn).optional()?,
+        ObjectKind::Storage => storages::table.find(id).select(storages::name).first(conn).optional()?,
+        ObjectKind::Image => images::table.find(id).select(images::name).first(conn).optional()?,
+    };
+    Ok(found.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_schemes_open_a_database() {
+        assert_eq!(Address::parse("sqlite:a/b.db"), Ok(Address::Sqlite("a/b.db".into())));
+        assert_eq!(Address::parse("sqlite:///srv/b.db"), Ok(Address::Sqlite("/srv/b.db".into())));
+        assert!(matches!(Address::parse("postgresql://h/d"), Ok(Address::Postgres(_))));
+        for url in ["", "sqlite:", "sqlite::memory:", "postgress://h/d", "/srv/b.db", "mysql://h/d"] {
+            assert!(Address::parse(url).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Connections, pooled. Each is set up when it is made, and what the service relies on is read back.
+//!
+//! SQLite has one writer at a time: here there is one write connection, so that writers wait for it in line instead of failing, and a few
+//! connections for reading beside it. PostgreSQL has one pool for both.
+
+use std::{path::Path, time::Duration};
+
+use diesel::{
+    Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection,
+    connection::{SimpleConnection, TransactionManager},
+    r2d2::{self, ManageConnection, PooledConnection},
+    sql_query,
+    sql_types::{BigInt, Text},
+};
+
+use super::{Address, Conn, DbError, DbResult};
+
+/// How long somebody waits for a connection before the answer is "busy".
+const WAIT: Duration = Duration::from_secs(5);
+/// Connections to SQLite for reading.
+const READERS: u32 = 6;
+/// Connections to PostgreSQL.
+const POSTGRES: u32 = 12;
+/// The first SQLite without the defect that can damage a database when a write-ahead log is reset (sqlite.org, 3.51.3).
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+
+/// The pools of one database. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    readers: r2d2::Pool<Maker>,
+    writers: r2d2::Pool<Maker>,
+}
+
+/// A connection from a pool.
+pub type Pooled = PooledConnection<Maker>;
+
+impl Pool {
+    /// Opens the database and fills the pools as needed.
+    pub fn open(address: &Address) -> DbResult<Self> {
+        let maker = |read_only| Maker { address: address.clone(), read_only };
+        match address {
+            Address::Sqlite(path) => {
+                // The writer comes first: it makes the file and switches it to a write-ahead log.
+                create_private(path).map_err(|failed| DbError::Unreachable(format!("{}: {failed}", path.display())))?;
+                check_sqlite()?;
+                let writers = build(maker(false), 1, false)?;
+                Ok(Self { writers, readers: build(maker(true), READERS, false)? })
+            }
+            Address::Postgres(_) => {
+                // The server can go away and come back: a connection is tried before it is handed out.
+                let pool = build(maker(false), POSTGRES, true)?;
+                Ok(Self { readers: pool.clone(), writers: pool })
+            }
+        }
+    }
+
+    /// A connection for reading.
+    pub fn take_reader(&self) -> DbResult<Pooled> {
+        self.readers.get().map_err(|failed| DbError::Unreachable(failed.to_string()))
+    }
+
+    /// A connection for writing.
+    pub fn take_writer(&self) -> DbResult<Pooled> {
+        self.writers.get().map_err(|failed| DbError::Unreachable(failed.to_string()))
+    }
+}
+
+fn build(maker: Maker, most: u32, try_first: bool) -> DbResult<r2d2::Pool<Maker>> {
+    r2d2::Pool::builder()
+        .max_size(most)
+        .min_idle(Some(1))
+        .connection_timeout(WAIT)
+        .test_on_check_out(try_first)
+        .build(maker)
+        .map_err(|failed| DbError::Unreachable(failed.to_string()))
+}
+
+/// Makes the database file readable by its owner only, before SQLite would make it readable by all.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}
+
+fn check_sqlite() -> DbResult<()> {
+    #[derive(QueryableByName)]
+    struct Version {
+        #[diesel(sql_type = Text)]
+        version: String,
+    }
+    let mut conn = SqliteConnection::establish(":memory:").map_err(|failed| DbError::Unreachable(failed.to_string()))?;
+    let Version { version } = sql_query("SELECT sqlite_version() AS version").get_result(&mut conn)?;
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0_u32));
+    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    if found < OLDEST_SQLITE {
+        return Err(DbError::Unreachable(format!("SQLite {version} can damage its write-ahead log; 3.51.3 or newer is needed")));
+    }
+    Ok(())
+}
+
+/// Makes connections for a pool.
+#[derive(Debug)]
+pub struct Maker {
+    address: Address,
+    read_only: bool,
+}
+
+impl ManageConnection for Maker {
+    type Connection = Conn;
+    type Error = r2d2::Error;
+
+    fn connect(&self) -> Result<Conn, r2d2::Error> {
+        match &self.address {
+            Address::Postgres(url) => {
+                let mut conn = PgConnection::establish(url).map_err(r2d2::Error::ConnectionError)?;
+                conn.batch_execute("SET TIME ZONE 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '5s'")
+                    .map_err(r2d2::Error::QueryError)?;
+                Ok(Conn::Postgres(conn))
+            }
+            Address::Sqlite(path) => {
+                let mut conn =
+                    SqliteConnection::establish(&path.to_string_lossy()).map_err(r2d2::Error::ConnectionError)?;
+                set_up_sqlite(&mut conn, self.read_only).map_err(r2d2::Error::QueryError)?;
+                Ok(Conn::Sqlite(conn))
+            }
+        }
+    }
+
+    fn is_valid(&self, conn: &mut Conn) -> Result<(), r2d2::Error> {
+        conn.batch_execute("SELECT 1").map_err(r2d2::Error::QueryError)
+    }
+
+    fn has_broken(&self, conn: &mut Conn) -> bool {
+        std::thread::panicking() || <Conn as Connection>::TransactionManager::is_broken_transaction_manager(conn)
+    }
+}
+
+/// A write-ahead log whose every commit reaches the medium, foreign keys, and patience with other writers; then reads them back, because a
+/// pragma that is not understood is silently ignored.
+fn set_up_sqlite(conn: &mut SqliteConnection, read_only: bool) -> diesel::QueryResult<()> {
+    conn.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY")?;
+    if read_only {
+        conn.batch_execute("PRAGMA query_only = ON")?;
+    }
+    #[derive(QueryableByName)]
+    struct Settings {
+        #[diesel(sql_type = Text)]
+        journal: String,
+        #[diesel(sql_type = BigInt)]
+        synchronous: i64,
+        #[diesel(sql_type = BigInt)]
+        foreign_keys: i64,
+    }
+    let found: Settings = sql_query(
+        "SELECT j.journal_mode AS journal, s.synchronous AS synchronous, f.foreign_keys AS foreign_keys \
+         FROM pragma_journal_mode AS j, pragma_synchronous AS s, pragma_foreign_keys AS f",
+    )
+    .get_result(conn)?;
+    if (found.journal.as_str(), found.synchronous, found.foreign_keys) != ("wal", 2, 1) {
+        return Err(diesel::result::Error::QueryBuilderError(
+            format!("SQLite did not take its settings: {} {} {}", found.journal, found.synchronous, found.foreign_keys).into(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! Works off the queue: claim, do, report; what cannot be done is tried again later, ever more seldom, and waits for its storage.
+
+use std::{path::Path, time::Duration};
+
+use sha2::{Digest, Sha256};
+
+use crate::{
+    clock,
+    db::{events, images, images::Found, jobs, jobs::Job, jobs::Kind, storages},
+    domain::{
+        audit::{Action, Entry, Object, ObjectKind},
+        image::{FileState, Stored},
+        storage::Health,
+    },
+    operations::{Failure, Service, check_storage, upload_image},
+    secret,
+    storage::{Directory, Handle, StorageError},
+};
+
+/// A job that is not reported on for so long is taken by another process.
+const LEASE: Duration = Duration::from_secs(3_600);
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+/// Bytes read at once when a digest is compared.
+const READ: usize = 1 << 20;
+
+/// Does everything that is due.
+pub async fn work_off(service: &Service) -> Result<(), Failure> {
+    while let Some(job) = claim(service).await? {
+        let id = job.id;
+        match attempt(service, &job).await {
+            Ok(()) => service.db.write(move |tx| Ok::<_, Failure>(jobs::done(tx, id)?)).await?,
+            Err(failed) => {
+                let attempts = u32::try_from(job.attempts).unwrap_or(u32::MAX);
+                let pause = Duration::from_secs(2_u64.saturating_pow(attempts.min(10))).min(LONGEST_PAUSE);
+                tracing::info!(job = %id, kind = job.kind.as_str(), image = %job.image_id, error = %failed, "a job is tried again later");
+                let words = failed.to_string();
+                service.db.write(move |tx| Ok::<_, Failure>(jobs::put_back(tx, id, &words, clock::now().plus(pause))?)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn claim(service: &Service) -> Result<Option<Job>, Failure> {
+    service
+        .db
+        .write(|tx| {
+            let now = clock::now();
+            Ok(jobs::claim(tx, now, now.plus(LEASE))?)
+        })
+        .await
+}
+
+async fn attempt(service: &Service, job: &Job) -> Result<(), Failure> {
+    let (storage_id, image) = (job.storage_id, job.image_id);
+    let storage = service.db.read(move |conn| storages::by_id(conn, storage_id)?.ok_or(Failure::NotFound)).await?;
+    if storage.health == Health::Removed && job.kind != Kind::RemoveFiles {
+        // When it is added again, everything is compared anyway.
+        return Ok(());
+    }
+    if storage.health != Health::Healthy {
+        return Err(Failure::refused("storage.degraded", format!("The storage “{}” is {}.", storage.name, storage.health.words())));
+    }
+    let handle = service.storages.at(storage.id, Path::new(&storage.path));
+    match job.kind {
+        Kind::RemoveFiles => remove_files(service, &handle, job).await,
+        Kind::WriteManifest | Kind::VerifyImage => {
+            let found = service.db.read(move |conn| Ok::<_, Failure>(images::by_id(conn, image)?)).await?;
+            let Some(found) = found.filter(|found| found.image.status == Stored::Available) else { return Ok(()) };
+            if job.kind == Kind::WriteManifest { write_manifest(&handle, &found).await } else { verify(service, &handle, &found).await }
+        }
+    }
+}
+
+async fn remove_files(service: &Service, handle: &Handle, job: &Job) -> Result<(), Failure> {
+    let image = job.image_id;
+    handle.run(move |directory| directory.remove(image)).await?;
+    service
+        .db
+        .write(move |tx| {
+            let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
+            images::delete(tx, image)?;
+            let entry = Entry::done(Action::RemoveFile, Object::new(ObjectKind::Image, image, name));
+            Ok(events::insert(tx, &check_storage::watcher(), &entry, clock::now())?)
+        })
+        .await
+}
+
+async fn write_manifest(handle: &Handle, found: &Found) -> Result<(), Failure> {
+    let image = &found.image;
+    let contents = images::Contents {
+        size_bytes: image.size(),
+        sha256: image.sha256.clone().unwrap_or_default(),
+        format: image.format.clone().unwrap_or_default(),
+        label: image.label.clone(),
+        publisher: image.publisher.clone(),
+        boot: image.boot.clone().unwrap_or_default(),
+    };
+    let manifest = upload_image::manifest(found, &contents);
+    Ok(handle.run(move |directory| directory.write_manifest(&manifest)).await?)
+}
+
+/// Reads the whole file and compares its digest; whatever differs is *File unavailable* from then on.
+async fn verify(service: &Service, handle: &Handle, found: &Found) -> Result<(), Failure> {
+    let (image, size, expected) = (found.image.id, found.image.size(), found.image.sha256.clone().unwrap_or_default());
+    let hour = Duration::from_secs(3_600);
+    let digest = handle.run_within(hour, move |directory| digest_of(directory, image)).await;
+    let state = match digest {
+        Ok((bytes, digest)) if bytes == size && digest == expected => FileState::Sound,
+        Ok(_) => FileState::Changed,
+        Err(StorageError::FileMissing) => FileState::Missing,
+        Err(failed) => return Err(failed.into()),
+    };
+    let (storage, was) = (found.storage.id, found.image.file_state);
+    service
+        .db
+        .write(move |tx| {
+            let now = clock::now();
+            if state == FileState::Sound {
+                if images::record_look(tx, image, state, now)? && was != FileState::Sound {
+                    let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
+                    let entry = Entry::done(Action::FileFound, Object::new(ObjectKind::Image, image, name));
+                    events::insert(tx, &check_storage::watcher(), &entry, now)?;
+                }
+                return Ok(());
+            }
+            check_storage::record_file(tx, storage, image, state, &check_storage::watcher(), now)
+        })
+        .await
+}
+
+fn digest_of(directory: &Directory, image: crate::domain::ids::ImageId) -> Result<(u64, String), StorageError> {
+    use std::io::Read;
+    let mut file = directory.open_file(image)?;
+    let (mut hash, mut buffer, mut total) = (Sha256::new(), vec![0_u8; READ], 0_u64);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((total, secret::hex(&hash.finalize()))),
+            Ok(read) => {
+                hash.update(&buffer[..read]);
+                total += read as u64;
+            }
+            Err(interrupted) if interrupted.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(StorageError::Io { what: "read the file", source }),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Looks at a storage: is it reachable and writable and the right one, and do the files on it agree with the records.
+//!
+//! The watcher does this all the time, an administrator by "Check again". Nothing is ever removed here but what an interrupted transfer of
+//! our own left behind; files that nobody knows are counted and left alone.
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use super::{Failure, Service};
+use crate::{
+    authorize::{self, Actor, right},
+    clock::{self, Timestamp},
+    db::{Conn, Tx, events, events::Author, images, jobs, storages, storages::Storage, uploads},
+    domain::{
+        audit::{Action, Entry, Object, ObjectKind, Outcome},
+        ids::{ImageId, StorageId},
+        image::{FileState, Stored},
+        storage::Health,
+    },
+    storage::{Contents, Space, StorageError},
+};
+
+/// A storage that takes longer than this to write, flush and read back one small file is degraded.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// Images that are compared in one go.
+const BATCH: i64 = 10_000;
+
+/// Looks at a storage for somebody, and compares its files with the records.
+pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId) -> Result<Storage, Failure> {
+    let storage = authorize::read::<right::UpdateStorage, _>(&service.db, actor, id, |conn, granted| {
+        storages::by_id(conn, granted.on())?.ok_or(Failure::NotFound)
+    })
+    .await?;
+    if storage.health == Health::Removed {
+        return Err(Failure::refused("storage.removed", "This storage has been removed. Add it again to bring it back."));
+    }
+    look(service, &storage).await?;
+    let author = actor.author();
+    authorize::write::<right::UpdateStorage, _>(&service.db, actor, id, move |tx, granted| {
+        let storage = storages::by_id(tx.conn(), granted.on())?.ok_or(Failure::NotFound)?;
+        let detail = storage.cause.clone().unwrap_or_else(|| storage.health.words().to_owned());
+        let object = Object::new(ObjectKind::Storage, storage.id, storage.name.clone());
+        events::insert(tx, &author, &Entry::done(Action::CheckStorage, object).with(detail), clock::now())?;
+        Ok(storage)
+    })
+    .await?;
+    let storage = service.db.read(move |conn| storages::by_id(conn, id)?.ok_or(Failure::NotFound)).await?;
+    if storage.health == Health::Healthy {
+        reconcile(service, &storage).await?;
+    }
+    Ok(storage)
+}
+
+/// The service itself as the author of what it notices.
+pub fn watcher() -> Author {
+    Author { id: None, name: "vmimg".to_owned(), address: String::new(), request_id: String::new() }
+}
+
+/// Looks at a storage once and records what it found; true if its health changed.
+pub async fn look(service: &Service, storage: &Storage) -> Result<bool, Failure> {
+    let handle = service.storages.at(storage.id, Path::new(&storage.path));
+    let answer = handle.run_within(ANSWER_WITHIN, |directory| directory.probe()).await;
+    let (health, cause, space) = match &answer {
+        Ok(space) => (Health::Healthy, None, Some(*space)),
+        Err(StorageError::TooManyOpenFiles) => return Ok(false),
+        // A full storage is healthy: it reads, and what is free says the rest.
+        Err(failed) if failed.is_full() => (Health::Healthy, None, None),
+        Err(failed) => (Health::Degraded, Some(cause_words(failed)), None),
+    };
+    let seen = storage.clone();
+    let unchanged = seen.health == health && seen.cause == cause && space.is_none_or(|space| same_space(&seen, space));
+    if unchanged && clock::now().since(seen.checked_at) < Duration::from_secs(30) {
+        return Ok(false);
+    }
+    if let (Err(failed), Health::Healthy) = (&answer, seen.health) {
+        tracing::warn!(storage = %seen.id, name = %seen.name, error = ?failed, "storage degraded");
+    }
+    service
+        .db
+        .write(move |tx| {
+            let now = clock::now();
+            let space = space.map(|space| (space.capacity_bytes, space.free_bytes));
+            let turned = storages::record_look(tx, &seen, health, cause.as_deref(), space, now)?;
+            if turned {
+                let object = Object::new(ObjectKind::Storage, seen.id, seen.name.clone());
+                let entry = if health == Health::Healthy {
+                    jobs::wake(tx, seen.id, now)?;
+                    Entry::done(Action::StorageHealthy, object)
+                } else {
+                    Entry::done(Action::StorageDegraded, object).ended(Outcome::Failed).with(cause.unwrap_or_default())
+                };
+                events::insert(tx, &watcher(), &entry, now)?;
+            }
+            Ok(turned)
+        })
+        .await
+}
+
+/// The cause of *Degraded*, and what to do about it.
+fn cause_words(failed: &StorageError) -> String {
+    let way_out = match failed {
+        StorageError::NotThere { .. } | StorageError::NoMarker => " Mount the right medium there, or change the storage's path.",
+        StorageError::OtherMedium { .. } => " Mount the right medium there, or change the storage's path to where it lies now.",
+        StorageError::ReadOnly => " Mount it writable again.",
+        StorageError::NotAnswering { .. } | StorageError::Lost { .. } => " Check the server or the cable behind it.",
+        _ => "",
+    };
+    format!("{failed}{way_out}")
+}
+
+/// Differences below a mebibyte are not worth a write every few seconds.
+fn same_space(seen: &Storage, space: Space) -> bool {
+    seen.capacity() == space.capacity_bytes && seen.free().abs_diff(space.free_bytes) < 1 << 20
+}
+
+/// Compares what lies on a healthy storage with the records: files that are missing or have another size are marked, those that are back
+/// are cleared, what interrupted transfers left is removed, files that nobody knows are counted.
+pub async fn reconcile(service: &Service, storage: &Storage) -> Result<(), Failure> {
+    let id = storage.id;
+    let handle = service.storages.at(id, Path::new(&storage.path));
+    let contents = handle.run_within(Duration::from_secs(120), |directory| directory.contents()).await?;
+    let listed = contents.clone();
+    let leftovers = service.db.read(move |conn| leftovers(conn, id, &listed)).await?;
+    for image in leftovers {
+        tracing::info!(storage = %id, image = %image, "removing what an interrupted transfer left");
+        handle.run(move |directory| directory.remove(image)).await?;
+    }
+    service
+        .db
+        .write(move |tx| {
+            let now = clock::now();
+            let known = known_files(tx.conn(), &contents)?;
+            let unknown = (contents.images.len() as u64).saturating_sub(known) + contents.unknown;
+            storages::record_unknown_files(tx, id, unknown)?;
+            apply(tx, id, &contents, &watcher(), now)
+        })
+        .await
+}
+
+/// Files of ours that no record stands behind any more: parts without a transfer under way, and whole files whose image is not Available
+/// because the service stopped between renaming the file and recording it.
+fn leftovers(conn: &mut Conn, id: StorageId, contents: &Contents) -> Result<Vec<ImageId>, Failure> {
+    let live = uploads::live_parts(conn, id)?;
+    let candidates: Vec<ImageId> = contents
+        .parts
+        .iter()
+        .chain(contents.images.iter().map(|(image, _)| image))
+        .chain(&contents.manifests)
+        .copied()
+        .filter(|image| !live.contains(image))
+        .collect();
+    let mut left = Vec::new();
+    for batch in candidates.chunks(500) {
+        let known: HashMap<ImageId, Stored> = images::known(conn, batch)?.into_iter().collect();
+        for image in batch {
+            let is_part = contents.parts.contains(image);
+            let ours = match known.get(image) {
+                Some(Stored::Available) => is_part && !contents.images.iter().any(|(whole, _)| whole == image),
+                Some(Stored::Pending | Stored::Uploading) => true,
+                // A copy is under way, or a job removes the files.
+                Some(Stored::Creating | Stored::Deleting) => false,
+                // Only a part without any record can be ours alone: it was never an image.
+                None => is_part,
+            };
+            if ours && !left.contains(image) {
+                left.push(*image);
+            }
+        }
+    }
+    Ok(left)
+}
+
+/// How many of the files on a storage the service has a record of.
+pub fn known_files(conn: &mut Conn, contents: &Contents) -> Result<u64, Failure> {
+    let ids: Vec<ImageId> = contents.images.iter().map(|(image, _)| *image).collect();
+    let mut known = 0;
+    for batch in ids.chunks(500) {
+        known += images::known(conn, batch)?.len() as u64;
+    }
+    Ok(known)
+}
+
+/// All Available images of a storage, with size and last look.
+pub fn all_available(conn: &mut Conn, id: StorageId) -> Result<Vec<(ImageId, u64, FileState)>, Failure> {
+    let mut all = Vec::new();
+    let mut after = String::new();
+    loop {
+        let batch = images::available_on(conn, id, &after, BATCH)?;
+        let Some((last, ..)) = batch.last() else { return Ok(all) };
+        after = last.to_string();
+        all.extend(batch);
+    }
+}
+
+/// Marks the images whose files are missing or have another size, and clears the mark of those whose files are back.
+pub fn apply(tx: &mut Tx<'_>, id: StorageId, contents: &Contents, author: &Author, now: Timestamp) -> Result<(), Failure> {
+    let sizes: HashMap<ImageId, u64> = contents.images.iter().copied().collect();
+    for (image, recorded, last) in all_available(tx.conn(), id)? {
+        let found = match sizes.get(&image) {
+            None => FileState::Missing,
+            Some(bytes) if *bytes != recorded => FileState::Changed,
+            // A file of the right size whose digest differed stays marked until its digest agrees.
+            Some(_) if last == FileState::Changed => {
+                jobs::enqueue(tx, jobs::Kind::VerifyImage, id, image, now)?;
+                continue;
+            }
+            Some(_) => FileState::Sound,
+        };
+        if found != last {
+            record_file(tx, id, image, found, author, now)?;
+        }
+    }
+    Ok(())
+}
+
+/// Records what a look at an image's file found, with an event if it is news.
+pub fn record_file(tx: &mut Tx<'_>, storage: StorageId, image: ImageId, found: FileState, author: &Author, now: Timestamp) -> Result<(), Failure> {
+    if !images::record_look(tx, image, found, now)? {
+        return Ok(());
+    }
+    let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
+    let object = Object::new(ObjectKind::Image, image, name);
+    let entry = match found {
+        FileState::Sound => {
+            jobs::enqueue(tx, jobs::Kind::VerifyImage, storage, image, now)?;
+            Entry::done(Action::FileFound, object)
+        }
+        FileState::Missing => Entry::done(Action::FileLost, object).ended(Outcome::Failed).with("The file is not on the storage."),
+        FileState::Changed => {
+            Entry::done(Action::FileLost, object).ended(Outcome::Failed).with("The file does not have the recorded bytes.")
+        }
+    };
+    Ok(events::insert(tx, author, &entry, now)?)
+}

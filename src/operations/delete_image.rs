@@ -1,0 +1,37 @@
+//! Deletes an image: gone for everybody at once, its files by a job.
+
+use std::sync::Arc;
+
+use super::{Failure, Service, deletion_facts, find_image, image_object};
+use crate::{
+    authorize::{self, Actor, right},
+    clock,
+    db::{images, jobs, uploads, usage},
+    domain::{
+        audit::{Action, Entry},
+        deletion,
+        ids::ImageId,
+    },
+};
+
+/// Deletes an image that still has `version`, if the rule allows; answers its name.
+pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, version: i64) -> Result<String, Failure> {
+    let name = authorize::write::<right::DeleteImage, _>(&service.db, actor, id, move |tx, granted| {
+        let now = clock::now();
+        let found = find_image(tx.conn(), granted.on())?;
+        let machines = usage::machines_of(tx.conn(), &[id])?.remove(&id).unwrap_or_default();
+        let facts = deletion_facts(&found, &machines, &granted.actor().device);
+        deletion::may_delete(&facts).map_err(|reason| Failure::refused(reason.code(), reason.sentence()))?;
+        if !images::begin_deletion(tx, id, version, now)? {
+            return Err(Failure::Stale);
+        }
+        // Whoever is sending its bytes finds no transfer any more, and stops.
+        uploads::delete(tx, id)?;
+        jobs::enqueue(tx, jobs::Kind::RemoveFiles, found.storage.id, id, now)?;
+        granted.record(tx, &Entry::done(Action::DeleteImage, image_object(&found)))?;
+        Ok(found.image.name)
+    })
+    .await?;
+    service.wake.notify_one();
+    Ok(name)
+}

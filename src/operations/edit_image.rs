@@ -1,0 +1,83 @@
+//! Changes what an administrator wrote about an image: name, note, operating system, requirements.
+
+use std::sync::Arc;
+
+use super::{Failure, Service, create_image, find_image, system_name};
+use crate::{
+    authorize::{self, Actor, right},
+    clock,
+    db::{DbError, Taken, images, images::Edit, jobs},
+    domain::{
+        audit::{Action, Entry, Object, ObjectKind},
+        ids::ImageId,
+        image::{Kind, Stored},
+        text::{FieldError, Name, parse_note},
+    },
+};
+
+/// What was typed.
+#[derive(Debug, Clone, Default)]
+pub struct Typed {
+    pub name: String,
+    pub note: String,
+    pub os: String,
+    pub min_vcpu: String,
+    pub min_memory_mib: String,
+    pub min_disk_gib: String,
+}
+
+/// Changes an image that still has `version`; [`Failure::Stale`] if somebody else was faster.
+pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, version: i64, typed: &Typed) -> Result<(), Failure> {
+    let edit = parse(typed)?;
+    authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
+        let found = find_image(tx.conn(), granted.on())?;
+        if found.image.kind == Kind::VirtualDisk {
+            return Err(Failure::refused("image.virtual_disk", "A virtual disk is managed from its virtual machine's page."));
+        }
+        let changed = images::edit(tx, id, version, &edit).map_err(|failed| match failed {
+            DbError::Taken(Taken::ImageName) => Failure::invalid(
+                "name",
+                "name.taken",
+                format!("There is an image “{}” on “{}” already. Choose another name.", edit.name, found.storage.name),
+            ),
+            other => Failure::Db(other),
+        })?;
+        if !changed {
+            return Err(Failure::Stale);
+        }
+        if found.image.status == Stored::Available {
+            jobs::enqueue(tx, jobs::Kind::WriteManifest, found.storage.id, id, clock::now())?;
+        }
+        let mut changes = Vec::new();
+        if found.image.name != edit.name.as_str() {
+            changes.push(format!("Name: {} → {}.", found.image.name, edit.name));
+        }
+        if found.image.note != edit.note {
+            changes.push("Note changed.".to_owned());
+        }
+        if found.image.os != edit.os {
+            changes.push(format!("Operating system: {} → {}.", system_name(&found.image.os), system_name(&edit.os)));
+        }
+        if found.image.requirements() != edit.requirements {
+            changes.push(format!("Requirements: {} → {}.", found.image.requirements().words(), edit.requirements.words()));
+        }
+        let object = Object::new(ObjectKind::Image, id, edit.name.as_str());
+        granted.record(tx, &Entry::done(Action::EditImage, object).with(changes.join(" ")))
+    })
+    .await?;
+    service.wake.notify_one();
+    Ok(())
+}
+
+fn parse(typed: &Typed) -> Result<Edit, Failure> {
+    let mut faults: Vec<FieldError> = Vec::new();
+    let name = Name::parse("name", &typed.name).map_err(|fault| faults.push(fault)).ok();
+    let note = parse_note("note", &typed.note).map_err(|fault| faults.push(fault)).ok();
+    let requirements = create_image::parse_system(&typed.os, &typed.min_vcpu, &typed.min_memory_mib, &typed.min_disk_gib)
+        .map_err(|more| faults.extend(more))
+        .ok();
+    match (name, note, requirements) {
+        (Some(name), Some(note), Some(requirements)) => Ok(Edit { name, note, os: typed.os.clone(), requirements }),
+        _ => Err(Failure::Invalid(faults)),
+    }
+}

@@ -1,0 +1,40 @@
+//! Removes a storage: its images become *File unavailable*, its record stays, nothing on the medium is touched.
+
+use std::sync::Arc;
+
+use super::{Failure, Service, stop_upload};
+use crate::{
+    authorize::{self, Actor, right},
+    clock,
+    db::{storages, uploads},
+    domain::{
+        audit::{Action, Entry, Object, ObjectKind},
+        ids::StorageId,
+        size,
+        upload::Stopped,
+    },
+};
+
+/// Removes a storage; answers its name and how many images it held.
+pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId) -> Result<(String, u64), Failure> {
+    authorize::write::<right::DeleteStorage, _>(&service.db, actor, id, move |tx, granted| {
+        let now = clock::now();
+        let storage = storages::by_id(tx.conn(), id)?.ok_or(Failure::NotFound)?;
+        let images = storages::image_count(tx.conn(), id)?;
+        for upload in uploads::under_way_on(tx.conn(), id)? {
+            stop_upload::in_transaction(tx, &upload, Stopped::StorageRemoved, "", &granted.actor().author(), now)?;
+        }
+        if !storages::remove(tx, id, now)? {
+            return Err(Failure::refused("storage.removed", "This storage has been removed already."));
+        }
+        let detail = match images {
+            0 => "It held no images.".to_owned(),
+            1 => "1 image became File unavailable.".to_owned(),
+            n => format!("{} images became File unavailable.", size::grouped(n)),
+        };
+        let object = Object::new(ObjectKind::Storage, id, storage.name.clone());
+        granted.record(tx, &Entry::done(Action::RemoveStorage, object).with(detail))?;
+        Ok((storage.name, images))
+    })
+    .await
+}

@@ -1,0 +1,62 @@
+//! Ends a transfer that will not be completed: the image is Pending and says why, its bytes are dropped, its space is free.
+
+use super::{Failure, Service};
+use crate::{
+    clock::{self, Timestamp},
+    db::{Tx, events, events::Author, images, uploads, uploads::Upload},
+    domain::{
+        audit::{Action, Entry, Object, ObjectKind, Outcome},
+        ids::ImageId,
+        size,
+        upload::Stopped,
+    },
+};
+
+/// Ends a transfer inside a transaction; true if it was the image's present one.
+pub fn in_transaction(
+    tx: &mut Tx<'_>,
+    upload: &Upload,
+    why: Stopped,
+    detail: &str,
+    author: &Author,
+    now: Timestamp,
+) -> Result<bool, Failure> {
+    let image = upload.image_id;
+    if !uploads::stop(tx, image, upload.fence, why, detail, now)? {
+        return Ok(false);
+    }
+    images::fall_back(tx, image, now)?;
+    let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
+    let object = Object::new(ObjectKind::Image, image, name);
+    let (action, outcome) =
+        if why == Stopped::Refused { (Action::RefuseFile, Outcome::Refused) } else { (Action::StopUpload, Outcome::Failed) };
+    let sent = match why {
+        Stopped::NeverSent => String::new(),
+        _ => format!(" {} had arrived.", size::words(upload.offset())),
+    };
+    let detail = if detail.is_empty() { format!("{}{sent}", why.words()) } else { format!("{} {detail}{sent}", why.words()) };
+    events::insert(tx, author, &Entry::done(action, object).ended(outcome).with(detail), now)?;
+    Ok(true)
+}
+
+/// Ends the present transfer of an image if it has this fence, and drops its bytes.
+pub async fn run(service: &Service, image: ImageId, fence: i64, why: Stopped, detail: String, author: Author) -> Result<(), Failure> {
+    let storage = service
+        .db
+        .write(move |tx| {
+            let found = images::by_id(tx.conn(), image)?;
+            if let Some(upload) = found.as_ref().and_then(|found| found.upload.as_ref()).filter(|upload| upload.fence == fence) {
+                in_transaction(tx, upload, why, &detail, &author, clock::now())?;
+            }
+            Ok::<_, Failure>(found.map(|found| found.storage))
+        })
+        .await?;
+    if let Some(storage) = storage {
+        let handle = service.storages.at(storage.id, std::path::Path::new(&storage.path));
+        // What cannot be removed now is removed by the next comparison of the storage with the records.
+        if let Err(failed) = handle.run(move |directory| directory.remove_part(image)).await {
+            tracing::info!(image = %image, error = %failed, "the bytes of a stopped upload stay until the storage is looked through");
+        }
+    }
+    Ok(())
+}

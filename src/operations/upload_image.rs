@@ -1,0 +1,370 @@
+//! Receives the file of an installation image: begin, bytes, finish.
+//!
+//! Bytes go straight to the target storage. The order at the end is what makes the promise: compare length and content, flush the file,
+//! write its manifest, rename it into place, flush the folder, read its size again, and only then say *Available*, in a transaction that
+//! names the transfer's fence. If anything stands against it, the file is removed and the image is Pending with the reason.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use super::{Failure, Service, create_image::File, find_image, stop_upload};
+use crate::{
+    authorize::{self, Actor, right},
+    clock,
+    db::{images, images::Found, storages, storages::Storage, uploads},
+    domain::{
+        audit::{Action, Entry, Object, ObjectKind},
+        creation,
+        ids::ImageId,
+        image::{Kind, Shown},
+        size,
+        text::FieldError,
+        upload::{self, CHECKPOINT_BYTES, CHECKPOINT_EVERY, Stopped},
+    },
+    media,
+    secret,
+    storage::{Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
+};
+
+/// How long flushing and publishing a file may take.
+const PUBLISH_WITHIN: Duration = Duration::from_secs(300);
+
+/// A transfer under way. Dropped before its end, as when the client's connection breaks, it stops by itself.
+pub struct Transfer {
+    service: Service,
+    actor: Arc<Actor>,
+    image: ImageId,
+    storage: Storage,
+    handle: Handle,
+    fence: i64,
+    declared: u64,
+    receiver: Option<Receiver>,
+    checkpoint_at: u64,
+    checkpoint_time: Instant,
+}
+
+/// Why an image's file cannot be sent now.
+pub fn may_begin(found: &Found) -> Result<(), Failure> {
+    match (found.image.kind, found.shown()) {
+        (Kind::Installation, Shown::Pending) => Ok(()),
+        (Kind::Installation, Shown::Uploading) => {
+            Err(Failure::refused("upload.under_way", "This image is being uploaded already. Wait until that ends, or cancel it."))
+        }
+        (Kind::Installation, Shown::Available) => {
+            Err(Failure::refused("image.complete", "This image has its file already. To replace it, create another image and delete this one."))
+        }
+        (Kind::Installation, Shown::Degraded) => {
+            Err(Failure::refused("storage.degraded", format!("The storage “{}” is degraded. Send the file when it is healthy again.", found.storage.name)))
+        }
+        (Kind::Installation, _) => Err(Failure::refused(
+            "image.file_unavailable",
+            format!("The storage “{}” has been removed. Add it again, then send the file.", found.storage.name),
+        )),
+        _ => Err(Failure::refused("image.not_uploaded", "Only installation images are uploaded.")),
+    }
+}
+
+/// Begins the transfer of an image's file: everything that is known of it is checked first, its space is reserved.
+pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: &File) -> Result<Transfer, Failure> {
+    super::create_image::check_file(file, service.config.max_upload)?;
+    let (bytes, name, instance) = (file.bytes, upload::base_name(&file.name).to_owned(), service.instance);
+    let (storage, fence) = authorize::write::<right::UpdateImage, _>(&service.db, actor, image, move |tx, granted| {
+        let (now, lease_until) = super::lease();
+        let found = find_image(tx.conn(), granted.on())?;
+        granted.also::<right::CreateImage>(tx.conn(), found.storage.id)?;
+        may_begin(&found)?;
+        storages::lock(tx, found.storage.id)?;
+        // What was promised to this image before does not stand in its own way.
+        images::set_reserved(tx, image, 0)?;
+        let promised = storages::promised_on(tx.conn(), found.storage.id)?;
+        creation::may_take(&found.storage.place(promised), Some(bytes))
+            .map_err(|reason| FieldError::new("file", reason.code(), format!("“{}”: {}", found.storage.name, reason.sentence())))?;
+        let actor = granted.actor();
+        let sender =
+            uploads::Sender { device: actor.device.clone(), user: Some(actor.user), user_name: actor.name.clone(), instance, lease_until };
+        let fence = uploads::begin(tx, image, &sender, bytes, now)?;
+        if !images::begin_upload(tx, image, &name, bytes, now)? {
+            return Err(Failure::Stale);
+        }
+        let object = super::image_object(&found);
+        granted.record(tx, &Entry::done(Action::BeginUpload, object).with(format!("“{name}”, {}.", size::words(bytes))))?;
+        Ok((found.storage, fence))
+    })
+    .await?;
+    let handle = service.storages.at(storage.id, Path::new(&storage.path));
+    let mut transfer = Transfer {
+        service: service.clone(),
+        actor: actor.clone(),
+        image,
+        storage,
+        handle,
+        fence,
+        declared: bytes,
+        receiver: None,
+        checkpoint_at: 0,
+        checkpoint_time: Instant::now(),
+    };
+    match transfer.open(file.exact.then_some(bytes), bytes).await {
+        Ok(receiver) => {
+            transfer.receiver = Some(receiver);
+            Ok(transfer)
+        }
+        Err(failed) => Err(transfer.fail(ReceiveError::Storage(failed)).await),
+    }
+}
+
+impl Transfer {
+    async fn open(&self, expected: Option<u64>, limit: u64) -> Result<Receiver, StorageError> {
+        // An earlier transfer of this image may have left its part.
+        let image = self.image;
+        self.handle.run(move |directory| directory.remove_part(image)).await?;
+        Receiver::begin(self.handle.directory.clone(), self.handle.workers.clone(), image, expected, limit).await
+    }
+
+    /// Takes the next bytes. After an error the transfer is over and the image is Pending.
+    pub async fn push(&mut self, bytes: Bytes) -> Result<(), Failure> {
+        let Some(receiver) = &mut self.receiver else { return Err(Failure::Broken("the transfer is over".to_owned())) };
+        if let Err(failed) = receiver.push(bytes).await {
+            return Err(self.fail(failed).await);
+        }
+        let received = receiver.received();
+        if received - self.checkpoint_at >= CHECKPOINT_BYTES || (received > self.checkpoint_at && self.checkpoint_time.elapsed() >= CHECKPOINT_EVERY) {
+            self.checkpoint(false).await?;
+        }
+        Ok(())
+    }
+
+    /// The client has been silent for a while: what arrived is made durable, and no file handle is held until it goes on.
+    pub async fn rest(&mut self) -> Result<(), Failure> {
+        if self.receiver.as_ref().is_some_and(|receiver| receiver.received() > self.checkpoint_at) {
+            self.checkpoint(true).await?;
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self, resting: bool) -> Result<(), Failure> {
+        let Some(receiver) = &mut self.receiver else { return Ok(()) };
+        let reached = if resting { receiver.rest().await } else { receiver.checkpoint().await };
+        let reached = match reached {
+            Ok(reached) => reached,
+            Err(failed) => return Err(self.fail(failed).await),
+        };
+        (self.checkpoint_at, self.checkpoint_time) = (reached.offset, Instant::now());
+        let (image, fence, declared) = (self.image, self.fence, self.declared);
+        let present = self
+            .service
+            .db
+            .write(move |tx| {
+                let (_, lease_until) = super::lease();
+                let present = uploads::record_offset(tx, image, fence, reached.offset, &reached.hash_state, lease_until)?;
+                if present {
+                    images::set_reserved(tx, image, declared.saturating_sub(reached.offset))?;
+                }
+                Ok::<_, Failure>(present)
+            })
+            .await?;
+        if present { Ok(()) } else { Err(self.give_up().await) }
+    }
+
+    /// All bytes are here: checks, publishes and says so. Not to be cut off: run it on a task of its own.
+    pub async fn finish(mut self) -> Result<(), Failure> {
+        let Some(receiver) = self.receiver.take() else { return Err(Failure::Broken("the transfer is over".to_owned())) };
+        self.renew_lease().await?;
+        let received = match receiver.finish().await {
+            Ok(received) => received,
+            Err(failed) => return Err(self.fail(failed).await),
+        };
+        let Received { part, bytes, sha256 } = received;
+        let looked = self
+            .handle
+            .run_within(PUBLISH_WITHIN, move |_| {
+                let looked = media::look_at_file(&Readable(&part), bytes);
+                Ok((looked.map_err(|failed| failed.to_string()), part))
+            })
+            .await;
+        let (label, part) = match looked {
+            Ok((Ok(Ok(label)), part)) => (label, part),
+            Ok((Ok(Err(refusal)), _)) => {
+                let fault = FieldError::new("file", refusal.code(), refusal.to_string());
+                return Err(self.stop(Stopped::Refused, fault.message.clone(), fault.into()).await);
+            }
+            Ok((Err(failed), _)) => {
+                let detail = format!("The storage could not read the file again: {failed}.");
+                return Err(self.stop(Stopped::StorageFailed, detail.clone(), Failure::Broken(detail)).await);
+            }
+            Err(failed) => return Err(self.fail(ReceiveError::Storage(failed)).await),
+        };
+        let boot = match (label.bios, label.uefi) {
+            (true, true) => "bios,uefi",
+            (true, false) => "bios",
+            (false, true) => "uefi",
+            (false, false) => "",
+        };
+        let contents = images::Contents {
+            size_bytes: bytes,
+            sha256: secret::hex(&sha256),
+            format: label.format.as_str().to_owned(),
+            label: label.title().map(str::to_owned),
+            publisher: label.publisher.clone(),
+            boot: boot.to_owned(),
+        };
+        self.publish(part, contents).await
+    }
+
+    async fn publish(mut self, part: Part, contents: images::Contents) -> Result<(), Failure> {
+        let image = self.image;
+        let found = self.service.db.read(move |conn| Ok::<_, Failure>(images::by_id(conn, image)?)).await?;
+        let Some(found) = found else { return Err(self.give_up().await) };
+        let manifest = manifest(&found, &contents);
+        let bytes = contents.size_bytes;
+        let published = self.handle.run_within(PUBLISH_WITHIN, move |directory| directory.publish(image, part, bytes, &manifest)).await;
+        if let Err(failed) = published {
+            return Err(self.fail(ReceiveError::Storage(failed)).await);
+        }
+        let (fence, storage) = (self.fence, self.storage.id);
+        let recorded = authorize::write::<right::UpdateImage, _>(&self.service.db, &self.actor, image, move |tx, granted| {
+            granted.also::<right::CreateImage>(tx.conn(), storage)?;
+            if !images::publish(tx, image, fence, &contents, clock::now())? {
+                return Err(Failure::Stale);
+            }
+            uploads::delete(tx, image)?;
+            let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
+            let object = Object::new(ObjectKind::Image, image, name);
+            let detail = format!("{}, SHA-256 {}.", size::exact(contents.size_bytes), contents.sha256);
+            granted.record(tx, &Entry::done(Action::CompleteUpload, object).with(detail))
+        })
+        .await;
+        match recorded {
+            Ok(()) => Ok(()),
+            Err(Failure::Unseen | Failure::Denied { .. }) => {
+                self.remove_files().await;
+                let failure = Failure::refused("upload.right_lost", Stopped::RightLost.words());
+                Err(self.stop(Stopped::RightLost, String::new(), failure).await)
+            }
+            Err(Failure::Stale) => {
+                self.remove_files().await;
+                Err(self.give_up().await)
+            }
+            // Whether the record was written is unknown: the file stays, and the next comparison with the records decides.
+            Err(unknown) => Err(unknown),
+        }
+    }
+
+    async fn renew_lease(&self) -> Result<(), Failure> {
+        let (image, fence, offset) = (self.image, self.fence, self.checkpoint_at);
+        let (_, lease_until) = super::lease();
+        self.service.db.write(move |tx| Ok::<_, Failure>(uploads::record_offset(tx, image, fence, offset, &[], lease_until).map(drop)?)).await
+    }
+
+    async fn remove_files(&self) {
+        let image = self.image;
+        if let Err(failed) = self.handle.run(move |directory| directory.remove(image)).await {
+            tracing::warn!(image = %image, error = %failed, "a file that is nobody's stays until the storage is looked through");
+        }
+    }
+
+    /// The storage or the client's bytes stood against it.
+    async fn fail(&mut self, failed: ReceiveError) -> Failure {
+        match failed {
+            ReceiveError::Storage(failed) => {
+                tracing::warn!(image = %self.image, error = ?failed, "upload stopped by its storage");
+                let detail = failed.to_string();
+                self.end(Stopped::StorageFailed, detail).await;
+                Failure::Storage(failed)
+            }
+            ReceiveError::TooLong { .. } => {
+                let detail = format!("More than the announced {} arrived.", size::exact(self.declared));
+                self.end(Stopped::Refused, detail.clone()).await;
+                Failure::invalid("file", "upload.too_long", detail)
+            }
+            ReceiveError::Incomplete { has, should } => {
+                let detail = format!("Only {} of {} arrived.", size::exact(has), size::exact(should));
+                self.end(Stopped::Interrupted, detail.clone()).await;
+                Failure::invalid("file", "upload.incomplete", detail)
+            }
+        }
+    }
+
+    /// The image is no longer waiting for these bytes: deleted, or its storage removed.
+    async fn give_up(&mut self) -> Failure {
+        self.drop_bytes().await;
+        Failure::refused("upload.superseded", "The image was deleted or its storage removed while the file arrived. Nothing of it was kept.")
+    }
+
+    /// Ends the transfer for a reason of the caller's; answers `failure`.
+    pub async fn stop(mut self, why: Stopped, detail: String, failure: Failure) -> Failure {
+        self.end(why, detail).await;
+        failure
+    }
+
+    async fn end(&mut self, why: Stopped, detail: String) {
+        self.drop_bytes().await;
+        let stopped = stop_upload::run(&self.service, self.image, self.fence, why, detail, self.actor.author()).await;
+        if let Err(failed) = stopped {
+            tracing::warn!(image = %self.image, error = %failed, "a stopped upload could not be recorded; its lease will run out");
+        }
+    }
+
+    async fn drop_bytes(&mut self) {
+        if let Some(receiver) = self.receiver.take()
+            && let Err(failed) = receiver.abandon().await
+        {
+            tracing::info!(image = %self.image, error = %failed, "the bytes of a stopped upload stay until the storage is looked through");
+        }
+    }
+}
+
+impl Drop for Transfer {
+    /// The connection broke and the request's task was dropped with it.
+    fn drop(&mut self) {
+        let Some(receiver) = self.receiver.take() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (service, image, fence, author) = (self.service.clone(), self.image, self.fence, self.actor.author());
+        runtime.spawn(async move {
+            if let Err(failed) = receiver.abandon().await {
+                tracing::info!(image = %image, error = %failed, "the bytes of a broken upload stay until the storage is looked through");
+            }
+            let detail = "The connection was lost.".to_owned();
+            if let Err(failed) = stop_upload::run(&service, image, fence, Stopped::Interrupted, detail, author).await {
+                tracing::warn!(image = %image, error = %failed, "a broken upload could not be recorded; its lease will run out");
+            }
+        });
+    }
+}
+
+/// What is written beside the file.
+pub fn manifest(found: &Found, contents: &images::Contents) -> Manifest {
+    let image = &found.image;
+    Manifest {
+        version: 1,
+        image: image.id,
+        storage: image.storage_id,
+        kind: image.kind.as_str().to_owned(),
+        name: image.name.clone(),
+        note: image.note.clone(),
+        size_bytes: contents.size_bytes,
+        sha256: contents.sha256.clone(),
+        format: contents.format.clone(),
+        volume_label: contents.label.clone(),
+        os: image.os.clone(),
+        min_vcpu: u32::try_from(image.min_vcpu).unwrap_or(0),
+        min_memory_mib: u64::try_from(image.min_memory_mib).unwrap_or(0),
+        min_disk_gib: u64::try_from(image.min_disk_gib).unwrap_or(0),
+        created_at: image.created_at.rfc3339(),
+        created_by: image.created_by_name.clone(),
+    }
+}
+
+/// A part file as the reader of media sees it.
+struct Readable<'part>(&'part Part);
+
+impl media::ReadAt for Readable<'_> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read_at(offset, buffer).map_err(std::io::Error::other)
+    }
+}

@@ -1,0 +1,85 @@
+//! What must not be guessed: tokens, codes and password hashes.
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc::PasswordHash};
+use sha2::{Digest, Sha256};
+
+/// Memory of one hash in KiB, rounds and lanes: OWASP's first recommendation for Argon2id.
+const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
+
+/// A random token of 256 bits, as 64 hexadecimal digits.
+pub fn token() -> String {
+    let mut bytes = [0_u8; 32];
+    // Without randomness nothing here is safe, and nobody could do anything about it.
+    #[expect(clippy::expect_used, reason = "the system's random source does not fail once the system runs")]
+    getrandom::fill(&mut bytes).expect("the system has a random source");
+    hex(&bytes)
+}
+
+/// What is stored of a token: it is found by this, and cannot be made from this.
+pub fn digest(token: &str) -> String {
+    hex(&Sha256::digest(token.as_bytes()))
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+fn argon() -> Argon2<'static> {
+    let (memory, rounds, lanes) = COST;
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, rounds, lanes, None).unwrap_or_default())
+}
+
+/// Hashes a password; takes tens of milliseconds and 19 MiB.
+pub fn hash_password(password: &str) -> Result<String, String> {
+    argon().hash_password(password.as_bytes()).map(|hash| hash.to_string()).map_err(|failed| failed.to_string())
+}
+
+/// Whether a password belongs to a hash. Takes as long for a hash that nobody has, so that a name that does not exist answers no faster.
+pub fn verify_password(password: &str, hash: Option<&str>) -> bool {
+    /// A hash of a password that nobody knows, with the same parameters.
+    const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5a25vd3N0aGlz$5JHzSGfJBP0JkUyYWJrvT0ClNbLzFuVXPJ3sTyv5dqU";
+    let Ok(parsed) = PasswordHash::new(hash.unwrap_or(NOBODY)) else { return false };
+    argon().verify_password(password.as_bytes(), &parsed).is_ok() && hash.is_some()
+}
+
+/// Whether a hash was made with other parameters than the present ones.
+pub fn is_outdated(hash: &str) -> bool {
+    let (memory, rounds, lanes) = COST;
+    !hash.starts_with(&format!("$argon2id$v=19$m={memory},t={rounds},p={lanes}$"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_belongs_to_its_hash_only() {
+        let hash = hash_password("correct horse").unwrap();
+        assert!(verify_password("correct horse", Some(&hash)));
+        assert!(!verify_password("correct horse ", Some(&hash)));
+        assert!(!verify_password("correct horse", None));
+        assert!(!is_outdated(&hash));
+        assert!(is_outdated("$argon2id$v=19$m=4096,t=3,p=1$x$y"));
+    }
+
+    #[test]
+    fn nobodys_hash_is_well_formed() {
+        // If it were not, a name that does not exist would answer at once.
+        let start = std::time::Instant::now();
+        assert!(!verify_password("x", None));
+        let nobody = start.elapsed();
+        let hash = hash_password("y").unwrap();
+        let start = std::time::Instant::now();
+        assert!(!verify_password("x", Some(&hash)));
+        assert!(nobody * 4 > start.elapsed(), "{nobody:?} {:?}", start.elapsed());
+    }
+
+    #[test]
+    fn tokens_are_long_and_differ() {
+        let (one, other) = (token(), token());
+        assert_eq!((one.len(), one == other), (64, false));
+        assert_eq!(digest("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

@@ -1,0 +1,382 @@
+//! Moves a stream of bytes into an image's part, and knows its SHA-256 at the end.
+//!
+//! A full buffer is hashed by one of the storage's workers and written by another while the next one fills, with at most two buffers
+//! of [`BUFFER_BYTES`] per transfer; a storage that is slower than the sender makes [`Receiver::push`] wait. A sender that pauses holds no thread, and after
+//! [`Receiver::rest`] no file and no buffer either.
+//!
+//! A [`Checkpoint`] says how many bytes are durable and what the hash was there, so a transfer can go on in another process. What the
+//! file has after it is cut off and sent again.
+//!
+//! Dropping a receiver gives its file to a worker to close and leaves the part where it is: either the transfer goes on later, or the
+//! sweep removes it. A call that is given up half-way leaves the receiver unusable; the last checkpoint still holds.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use sha2::{
+    Digest, Sha256,
+    digest::common::hazmat::{SerializableState, SerializedState},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{Directory, Part, StorageError, Workers, pool::Pending, writer::Writer};
+use crate::domain::ids::ImageId;
+
+/// The most that one buffer of a transfer holds, in bytes. It grows with what arrives, up to this.
+pub const BUFFER_BYTES: usize = 256 * 1024;
+
+/// How long the storage may take for one step of a transfer: less than the minute after which proxies and people give up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the writer of a transfer that was cut off may take to let go of the part.
+const HANDOVER: Duration = Duration::from_secs(5);
+
+/// Names the layout of [`Checkpoint::hash_state`], which only one minor version of sha2 promises to read.
+const HASH_STATE_VERSION: u8 = 1;
+
+/// A point from which a transfer can go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Bytes that are durable.
+    pub offset: u64,
+    /// The running hash at `offset`, about 100 bytes that mean nothing to others.
+    pub hash_state: Vec<u8>,
+}
+
+/// A complete transfer.
+#[derive(Debug)]
+pub struct Received {
+    /// The file, all written and not yet flushed: [`Directory::publish`] does that. Drop it on a worker.
+    pub part: Part,
+    /// Its length.
+    pub bytes: u64,
+    /// The SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+}
+
+/// Why a transfer stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// More arrived than was announced or is allowed. Nothing of the last push was taken.
+    #[error("More than {allowed} bytes were sent.")]
+    TooLong {
+        /// The most that could have been taken.
+        allowed: u64,
+    },
+    /// The end came before the announced length. Everything that came is in the part.
+    #[error("The transfer ended after {has} of {should} bytes.")]
+    Incomplete {
+        /// Bytes that arrived.
+        has: u64,
+        /// Bytes that were announced.
+        should: u64,
+    },
+    /// The storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// One transfer.
+#[derive(Debug)]
+pub struct Receiver {
+    dir: Arc<Directory>,
+    workers: Workers,
+    image: ImageId,
+    expected: Option<u64>,
+    limit: u64,
+    file: Hand<Box<Writer>>,
+    hash: Hand<Sha256>,
+    /// What arrived and was not handed to the workers yet.
+    buffer: Vec<u8>,
+    /// What the workers have, or had: the other buffer.
+    in_flight: Arc<Vec<u8>>,
+    /// Bytes handed to workers.
+    handed: u64,
+}
+
+/// Something that goes to a worker and comes back.
+#[derive(Debug)]
+enum Hand<T> {
+    Here(T),
+    Away(Pending<T>),
+    /// Closed, and can be opened again.
+    Resting,
+    /// Lost with a failure, or with a call that was given up.
+    Lost,
+}
+
+impl<T: Send + 'static> Hand<T> {
+    /// Waits for it; `None` when it rests. Until it is put back it counts as lost, which it is if the caller gives up.
+    async fn take(&mut self, workers: &Workers) -> Result<Option<T>, StorageError> {
+        if let Self::Away(pending) = self {
+            let answer = pending.answer().await;
+            let asked = mem::replace(self, Self::Lost);
+            return answer.map(Some).inspect_err(|_| workers.dispose(asked));
+        }
+        match mem::replace(self, Self::Lost) {
+            Self::Here(thing) => Ok(Some(thing)),
+            Self::Resting => Ok(None),
+            Self::Away(_) | Self::Lost => Err(StorageError::PartIsDead),
+        }
+    }
+}
+
+impl Receiver {
+    /// Begins the part of `image`. `expected` is the announced length, for which room is claimed; `limit` is the most that is taken in
+    /// any case. Both in bytes.
+    ///
+    /// # Errors
+    /// As [`Directory::create_part`].
+    pub async fn begin(
+        dir: Arc<Directory>,
+        workers: Workers,
+        image: ImageId,
+        expected: Option<u64>,
+        limit: u64,
+    ) -> Result<Self, StorageError> {
+        let at = Arc::clone(&dir);
+        let create = move || Ok(Box::new(Writer::new(at.create_part(image, expected)?, 0)));
+        let writer = workers.run(PATIENCE, create).await?;
+        Ok(Self::new(dir, workers, image, (expected, limit), (writer, 0), Sha256::new()))
+    }
+
+    /// Goes on from a checkpoint: what the part has after it is cut off.
+    ///
+    /// # Errors
+    /// [`StorageError::BadCheckpoint`], [`StorageError::FileMissing`] or [`StorageError::WrongSize`] when the transfer must start again;
+    /// [`StorageError::PartInUse`] when its former writer is still busy after some seconds; [`StorageError::Full`].
+    pub async fn resume(
+        dir: Arc<Directory>,
+        workers: Workers,
+        image: ImageId,
+        expected: Option<u64>,
+        limit: u64,
+        checkpoint: Checkpoint,
+    ) -> Result<Self, StorageError> {
+        let offset = checkpoint.offset;
+        if offset > expected.unwrap_or(limit).min(limit) {
+            return Err(StorageError::BadCheckpoint);
+        }
+        let hash = read_hash(&checkpoint.hash_state)?;
+        let writer = reopen(&dir, &workers, image, offset, move |part| {
+            part.truncate(offset)?;
+            part.allocate(expected.unwrap_or(0))
+        })
+        .await?;
+        Ok(Self::new(dir, workers, image, (expected, limit), (writer, offset), hash))
+    }
+
+    /// Bytes that have arrived, whether durable or not.
+    pub fn received(&self) -> u64 {
+        self.handed + self.buffer.len() as u64
+    }
+
+    /// Takes the next bytes; waits while the storage is behind.
+    ///
+    /// # Errors
+    /// [`ReceiveError::TooLong`] before anything of `bytes` is taken; [`ReceiveError::Storage`], after which nothing more can be pushed:
+    /// [`StorageError::part_survives`] tells whether the last checkpoint still holds.
+    pub async fn push(&mut self, bytes: Bytes) -> Result<(), ReceiveError> {
+        let allowed = self.expected.unwrap_or(self.limit).min(self.limit);
+        if bytes.len() as u64 > allowed.saturating_sub(self.received()) {
+            return Err(ReceiveError::TooLong { allowed });
+        }
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            // Buffers end at multiples of their size, so that after a resumption the writes are aligned again.
+            let full = BUFFER_BYTES - (self.handed % BUFFER_BYTES as u64) as usize;
+            let (now, later) = rest.split_at(rest.len().min(full - self.buffer.len()));
+            append(&mut self.buffer, now);
+            rest = later;
+            if self.buffer.len() == full {
+                self.hand_over().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything that arrived durable and says from where the transfer can go on.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Storage`], as [`Receiver::push`].
+    pub async fn checkpoint(&mut self) -> Result<Checkpoint, ReceiveError> {
+        self.settle(|writer| Hand::Here(writer)).await
+    }
+
+    /// For a sender that has been silent for some seconds: a checkpoint that also closes the file and frees the buffers. The next push
+    /// opens it again.
+    ///
+    /// # Errors
+    /// As [`Receiver::checkpoint`].
+    pub async fn rest(&mut self) -> Result<Checkpoint, ReceiveError> {
+        let checkpoint = self.settle(|writer| {
+            drop(writer);
+            Hand::Resting
+        });
+        let checkpoint = checkpoint.await?;
+        (self.buffer, self.in_flight) = (Vec::new(), Arc::default());
+        Ok(checkpoint)
+    }
+
+    /// The end of the stream. Where the transfer may go on later although it is incomplete, call [`Receiver::rest`] instead.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Incomplete`], or [`ReceiveError::Storage`] as [`Receiver::push`].
+    pub async fn finish(mut self) -> Result<Received, ReceiveError> {
+        let bytes = self.received();
+        if let Some(should) = self.expected.filter(|should| *should != bytes) {
+            return Err(ReceiveError::Incomplete { has: bytes, should });
+        }
+        self.hand_over().await?;
+        let sha256 = self.hash().await?.finalize().into();
+        let part = self.writer().await?.into_part();
+        Ok(Received { part, bytes, sha256 })
+    }
+
+    /// Ends the transfer and removes the part.
+    ///
+    /// # Errors
+    /// Why it could not be removed; the sweep will find it.
+    pub async fn abandon(mut self) -> Result<(), StorageError> {
+        // However the transfer stands: what is under way ends before the file goes, or hangs and is given up.
+        let writer = self.file.take(&self.workers).await;
+        let (dir, image) = (Arc::clone(&self.dir), self.image);
+        self.workers
+            .run(PATIENCE, move || {
+                drop(writer);
+                dir.remove_part(image)
+            })
+            .await
+    }
+
+    fn new(
+        dir: Arc<Directory>,
+        workers: Workers,
+        image: ImageId,
+        (expected, limit): (Option<u64>, u64),
+        (writer, handed): (Box<Writer>, u64),
+        hash: Sha256,
+    ) -> Self {
+        let (file, hash) = (Hand::Here(writer), Hand::Here(hash));
+        Self { dir, workers, image, expected, limit, file, hash, buffer: Vec::new(), in_flight: Arc::default(), handed }
+    }
+
+    /// Gives the buffer to the workers and goes on with the other one.
+    async fn hand_over(&mut self) -> Result<(), StorageError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.writer().await?;
+        let mut hash = self.hash().await?;
+        // Both workers let go of the other buffer before they answered.
+        let mut empty = Arc::try_unwrap(mem::take(&mut self.in_flight)).unwrap_or_default();
+        empty.clear();
+        self.in_flight = Arc::new(mem::replace(&mut self.buffer, empty));
+        self.handed += self.in_flight.len() as u64;
+        let (to_write, to_hash) = (Arc::clone(&self.in_flight), Arc::clone(&self.in_flight));
+        let write = move || {
+            writer.write(&to_write)?;
+            drop(to_write);
+            Ok(writer)
+        };
+        let update = move || {
+            hash.update(&**to_hash);
+            drop(to_hash);
+            Ok(hash)
+        };
+        self.file = Hand::Away(self.workers.submit(PATIENCE, write).await?);
+        self.hash = Hand::Away(self.workers.submit(PATIENCE, update).await?);
+        Ok(())
+    }
+
+    /// Writes and flushes everything, and does `then` with the file on the same worker.
+    async fn settle(&mut self, then: impl FnOnce(Box<Writer>) -> Hand<Box<Writer>> + Send + 'static) -> Result<Checkpoint, ReceiveError> {
+        self.hand_over().await?;
+        let hash = self.hash().await?;
+        let checkpoint = checkpoint_of(&hash, self.handed);
+        self.file = match self.file.take(&self.workers).await? {
+            None => Hand::Resting,
+            Some(mut writer) => {
+                let settle = move || {
+                    writer.sync()?;
+                    Ok(then(writer))
+                };
+                self.workers.run(PATIENCE, settle).await?
+            }
+        };
+        self.hash = Hand::Here(hash);
+        Ok(checkpoint)
+    }
+
+    /// The writer, once it is free; opened again if the transfer rested.
+    async fn writer(&mut self) -> Result<Box<Writer>, StorageError> {
+        if let Some(writer) = self.file.take(&self.workers).await? {
+            return Ok(writer);
+        }
+        let offset = self.handed;
+        // Another transfer may have gone on meanwhile; its bytes are not ours to cut.
+        reopen(&self.dir, &self.workers, self.image, offset, move |part| match part.len()? {
+            has if has == offset => Ok(()),
+            has => Err(StorageError::WrongSize { has, should: offset }),
+        })
+        .await
+    }
+
+    async fn hash(&mut self) -> Result<Sha256, StorageError> {
+        self.hash.take(&self.workers).await?.ok_or(StorageError::PartIsDead)
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        match mem::replace(&mut self.file, Hand::Lost) {
+            Hand::Resting | Hand::Lost => {}
+            holding => self.workers.dispose(holding),
+        }
+    }
+}
+
+/// Opens the part on a worker, waiting a little for a former writer that is just ending.
+async fn reopen(
+    dir: &Arc<Directory>,
+    workers: &Workers,
+    image: ImageId,
+    offset: u64,
+    prepare: impl Fn(&mut Part) -> Result<(), StorageError> + Clone + Send + 'static,
+) -> Result<Box<Writer>, StorageError> {
+    let until = Instant::now() + HANDOVER;
+    loop {
+        let (dir, prepare) = (Arc::clone(dir), prepare.clone());
+        let open = move || {
+            let mut part = dir.open_part(image)?;
+            prepare(&mut part)?;
+            Ok(Box::new(Writer::new(part, offset)))
+        };
+        match workers.run(PATIENCE, open).await {
+            Err(StorageError::PartInUse) if Instant::now() < until => sleep(Duration::from_millis(50)).await,
+            other => return other,
+        }
+    }
+}
+
+/// Appends, growing by doubling as a vector does, but never beyond one buffer.
+fn append(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    let needed = buffer.len() + bytes.len();
+    if needed > buffer.capacity() {
+        let capacity = needed.max(buffer.capacity() * 2).min(BUFFER_BYTES);
+        buffer.reserve_exact(capacity - buffer.len());
+    }
+    buffer.extend_from_slice(bytes);
+}
+
+fn checkpoint_of(hash: &Sha256, offset: u64) -> Checkpoint {
+    let mut hash_state = vec![HASH_STATE_VERSION];
+    hash_state.extend_from_slice(&hash.serialize());
+    Checkpoint { offset, hash_state }
+}
+
+fn read_hash(state: &[u8]) -> Result<Sha256, StorageError> {
+    let Some((&HASH_STATE_VERSION, state)) = state.split_first() else { return Err(StorageError::BadCheckpoint) };
+    let state = SerializedState::<Sha256>::try_from(state).map_err(|_| StorageError::BadCheckpoint)?;
+    Sha256::deserialize(&state).map_err(|_| StorageError::BadCheckpoint)
+}

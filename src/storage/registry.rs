@@ -1,0 +1,70 @@
+//! The storages that this process works with: where each lies now, and the workers that touch it.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use super::{Directory, StorageError, Workers};
+use crate::domain::ids::StorageId;
+
+/// Threads that one storage may keep busy; a storage that hangs takes no more than these with it.
+const THREADS: usize = 4;
+/// How long an ordinary operation may take before the storage counts as not answering.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A storage at its present place, with its workers.
+#[derive(Clone)]
+pub struct Handle {
+    /// The folder.
+    pub directory: Arc<Directory>,
+    /// The threads that may touch it.
+    pub workers: Workers,
+}
+
+impl Handle {
+    /// Runs something on the storage's workers, within the usual time.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Directory) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        self.run_within(LIMIT, job).await
+    }
+
+    /// The same within another time.
+    pub async fn run_within<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        job: impl FnOnce(&Directory) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let directory = self.directory.clone();
+        self.workers.run(limit, move || job(&directory)).await
+    }
+}
+
+/// All storages of this process. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Registry {
+    handles: Arc<Mutex<HashMap<StorageId, Handle>>>,
+}
+
+impl Registry {
+    /// The storage at its present place. A storage that moved keeps its workers.
+    pub fn at(&self, id: StorageId, path: &Path) -> Handle {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = handles
+            .entry(id)
+            .or_insert_with(|| Handle { directory: Arc::new(Directory::at(path, id)), workers: Workers::new(&id.to_string(), THREADS) });
+        if handle.directory.root() != path {
+            handle.directory = Arc::new(Directory::at(path, id));
+        }
+        handle.clone()
+    }
+
+    /// Threads for a look at a folder that is no storage yet.
+    pub fn visitors(&self) -> Workers {
+        Workers::new("visitor", 1)
+    }
+}

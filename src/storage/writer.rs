@@ -1,0 +1,71 @@
+//! The half of a transfer that runs on a storage's worker and touches its file.
+//!
+//! Bytes that only lie in the cache are a debt that the next flush pays at once. It is kept small: the system is asked early to write
+//! out what came, and after some mebibytes the writer flushes by itself. How many depends on how long the last flush took, so that a
+//! storage of 1 MiB/s is never asked for a flush that outlasts anybody's patience, and a fast one is seldom asked.
+
+use std::time::{Duration, Instant};
+
+use super::{Part, StorageError};
+
+/// Bytes after which the system is asked to begin writing. Measured: 8 MiB kept the disk busy all the time, 32 MiB and more did not.
+const WRITE_OUT: u64 = 8 << 20;
+
+/// The number of bytes between two flushes: at the start, at least and at most.
+const FLUSH_FIRST: u64 = 4 << 20;
+const FLUSH_LEAST: u64 = 1 << 20;
+const FLUSH_MOST: u64 = 64 << 20;
+
+/// A flush that takes longer than this makes the next one come sooner, one that takes a fraction of it later.
+const LONG: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    part: Part,
+    offset: u64,
+    durable: u64,
+    written_out: u64,
+    flush_after: u64,
+}
+
+impl Writer {
+    /// Goes on after the first `offset` bytes, which are durable.
+    pub(super) fn new(part: Part, offset: u64) -> Self {
+        Self { part, offset, durable: offset, written_out: offset, flush_after: FLUSH_FIRST }
+    }
+
+    /// Writes the next bytes, and flushes when it is time.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.part.write_at(self.offset, bytes)?;
+        self.offset += bytes.len() as u64;
+        let waiting = self.offset - self.written_out;
+        if waiting >= WRITE_OUT {
+            self.part.start_writing_out(self.written_out, waiting);
+            self.written_out = self.offset;
+        }
+        if self.offset - self.durable >= self.flush_after {
+            let began = Instant::now();
+            self.sync()?;
+            let took = began.elapsed();
+            if took > LONG {
+                self.flush_after = (self.flush_after / 2).max(FLUSH_LEAST);
+            } else if took < LONG / 8 {
+                self.flush_after = (self.flush_after * 2).min(FLUSH_MOST);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes everything written durable.
+    pub(super) fn sync(&mut self) -> Result<(), StorageError> {
+        if self.durable < self.offset {
+            self.part.sync()?;
+            self.durable = self.offset;
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_part(self) -> Part {
+        self.part
+    }
+}
