@@ -200,7 +200,7 @@ impl Receiver {
     /// # Errors
     /// [`ReceiveError::Storage`], as [`Receiver::push`].
     pub async fn checkpoint(&mut self) -> Result<Checkpoint, ReceiveError> {
-        self.settle(|writer| Hand::Here(writer)).await
+        self.settle(Hand::Here).await
     }
 
     /// For a sender that has been silent for some seconds: a checkpoint that also closes the file and frees the buffers. The next push

@@ -1,0 +1,146 @@
+//! Wires everything: opens the records, starts the work in the background, binds, and runs until it is told to stop.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{HttpServer, dev::ServerHandle};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    config::Config,
+    db::{Address, Db, migrate},
+    domain::ids::InstanceId,
+    jobs,
+    operations::{Failure, Service, set_up},
+    storage::Registry,
+    web,
+};
+
+/// How long requests under way may go on after the service was told to stop.
+const GRACE: u64 = 20;
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder.
+    #[error("the data folder {} cannot be used: {source}", path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Another process.
+    #[error("another vmimg is using {}", .0.display())]
+    InUse(PathBuf),
+    /// The address.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The records, or the first run.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+/// A lock that ends with the process: one service a data folder, for SQLite has one process.
+#[derive(Debug)]
+pub struct DataDirLock {
+    _file: std::fs::File,
+}
+
+/// Makes the data folder, readable by its owner only, and takes its lock.
+pub fn take_data_dir(path: &Path) -> Result<DataDirLock, StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let fault = |source| StartError::DataDir { path: path.to_owned(), source };
+    if !path.is_dir() {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fault)?;
+    }
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path.join("lock")).map_err(fault)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(DataDirLock { _file: file }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse(path.to_owned())),
+        Err(failed) => Err(fault(failed.into())),
+    }
+}
+
+/// Opens the records, bringing their schema up to date.
+pub fn open(config: Arc<Config>) -> Result<Service, StartError> {
+    let db = Db::open(&config.database).map_err(Failure::Db)?;
+    for name in migrate::run(&db).map_err(Failure::Db)? {
+        tracing::info!(migration = %name, "the schema was brought up to date");
+    }
+    Ok(Service { db, storages: Registry::default(), config, instance: InstanceId::new(), wake: Arc::new(Notify::new()) })
+}
+
+/// A service that runs.
+pub struct Running {
+    /// Where it listens; with port 0 in the settings the system chose one.
+    pub address: SocketAddr,
+    /// The one-time code of the set-up page, while nobody has been created.
+    pub setup_code: Option<String>,
+    handle: ServerHandle,
+    stop: watch::Sender<bool>,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+/// Starts serving; call it on an actix runtime.
+pub async fn start(service: Service) -> Result<Running, StartError> {
+    let setup_code = {
+        let service = service.clone();
+        tokio::task::spawn_blocking(move || set_up::prepare(&service)).await.map_err(|failed| Failure::Broken(failed.to_string()))??
+    };
+    if matches!(service.config.database, Address::Sqlite(_)) {
+        jobs::end_leases_of_earlier_processes(&service).await?;
+    }
+    let wanted = service.config.listen;
+    let fault = |source| StartError::Listen { address: wanted, source };
+    let for_app = service.clone();
+    let server = HttpServer::new(move || web::app(for_app.clone()))
+        .workers(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 16))
+        .max_connections(12_000)
+        .client_request_timeout(Duration::from_secs(5))
+        // An early answer to a long body must arrive before the connection is cut.
+        .client_disconnect_timeout(Duration::from_secs(5))
+        .keep_alive(Duration::from_secs(75))
+        .shutdown_timeout(GRACE)
+        .disable_signals()
+        .bind(wanted)
+        .map_err(fault)?;
+    let address = server.addrs().first().copied().unwrap_or(wanted);
+    let server = server.run();
+    let handle = server.handle();
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(jobs::run(service, stopped));
+    Ok(Running { address, setup_code, handle, stop, server: tokio::spawn(server) })
+}
+
+impl Running {
+    /// Serves until a signal says to stop; then lets requests under way end, for a while.
+    pub async fn until_signal(self) -> std::io::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let Self { handle, stop, mut server, .. } = self;
+        tokio::select! {
+            ended = &mut server => return ended.unwrap_or_else(|failed| Err(std::io::Error::other(failed))),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+        stop.send_replace(true);
+        let graceful = tokio::time::timeout(Duration::from_secs(GRACE + 5), handle.stop(true));
+        tokio::select! {
+            _ = graceful => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    }
+}

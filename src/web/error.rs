@@ -1,0 +1,243 @@
+//! What people see when something did not happen: title, sentence, status, way out; in HTML, or in JSON for the console's own scripts.
+//!
+//! Error pages are made without the database, because it may be the reason for them. An error that nobody expected is a 500 with the
+//! request's number; its cause goes into the log, once, and never onto the page.
+
+use actix_web::{
+    HttpMessage, HttpResponse, ResponseError,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{StatusCode, header},
+    middleware::Next,
+};
+use askama::Template;
+
+use super::request::RequestId;
+use crate::{db::DbError, operations::Failure, storage::StorageError};
+
+/// An error on its way to the browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub title: &'static str,
+    pub sentence: String,
+    /// Seconds after which trying again makes sense.
+    pub retry_after: Option<u64>,
+}
+
+impl Error {
+    /// An error with all its words.
+    pub fn new(status: StatusCode, code: &'static str, title: &'static str, sentence: impl Into<String>) -> Self {
+        Self { status, code, title, sentence: sentence.into(), retry_after: None }
+    }
+
+    /// There is nothing here, or nothing that this person may see.
+    pub fn not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "Not found",
+            "There is nothing at this address, or nothing that you may see. It may have been deleted.",
+        )
+    }
+
+    /// The request itself is not right.
+    pub fn bad_request(sentence: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", "This request cannot be understood", sentence)
+    }
+
+    /// Nobody is signed in.
+    pub fn not_signed_in() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "not_signed_in", "You are signed out", "Sign in and try again.")
+    }
+
+    /// Nobody expected this; `cause` goes into the log.
+    pub fn unexpected(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "unexpected error");
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "unexpected",
+            "Something went wrong",
+            "The service met an error that it does not know. Nothing that was acknowledged is lost. Try again; if it stays, give the number \
+             below to whoever runs the service.",
+        )
+    }
+
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.code, self.sentence)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotFound | Failure::Unseen => Self::not_found(),
+            Failure::Denied { privilege, who_can_grant } => {
+                let who = match who_can_grant.split_last() {
+                    None => String::new(),
+                    Some((one, [])) => format!(" {one} can give it to you."),
+                    Some((last, others)) => format!(" {} or {last} can give it to you.", others.join(", ")),
+                };
+                let sentence = format!("You need the right to {} ({}).{who}", privilege.words(), privilege.as_str());
+                Self::new(StatusCode::FORBIDDEN, "not_allowed", "Not allowed", sentence)
+            }
+            Failure::Refused(refusal) => Self::new(StatusCode::CONFLICT, refusal.code, "This cannot be done now", refusal.sentence),
+            Failure::Invalid(faults) => {
+                let sentence = faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join(" ");
+                let (code, full) = faults.first().map_or(("invalid", false), |fault| (fault.code, fault.code == "storage.full"));
+                let large = code == "file.too_large";
+                let status = match (full, large) {
+                    (true, _) => StatusCode::INSUFFICIENT_STORAGE,
+                    (_, true) => StatusCode::PAYLOAD_TOO_LARGE,
+                    _ => StatusCode::UNPROCESSABLE_ENTITY,
+                };
+                Self::new(status, code, "This cannot be taken", sentence)
+            }
+            Failure::Stale => Self::new(
+                StatusCode::CONFLICT,
+                "changed_meanwhile",
+                "Changed meanwhile",
+                "Somebody else changed this while you looked at it. Go back, load the page again and look.",
+            ),
+            Failure::TooOften(seconds) => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_often",
+                "Too many attempts",
+                format!("Wait {seconds} seconds, then try again."),
+            )
+            .retry_after(seconds),
+            Failure::Storage(failed) => Self::from(failed),
+            Failure::Db(DbError::Busy(cause) | DbError::Unreachable(cause)) => {
+                tracing::error!(%cause, "the database does not answer");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "database_unavailable",
+                    "The records cannot be reached",
+                    "The database does not answer at the moment. Nothing that was acknowledged is lost. Try again in a few seconds.",
+                )
+                .retry_after(5)
+            }
+            Failure::Db(DbError::Taken(_)) => Self::from(Failure::Stale),
+            Failure::Db(other) => Self::unexpected(other),
+            Failure::Broken(cause) => Self::unexpected(cause),
+        }
+    }
+}
+
+impl From<StorageError> for Error {
+    fn from(failed: StorageError) -> Self {
+        if failed.is_full() {
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage.full", "The storage is full", failed.to_string());
+        }
+        if matches!(failed, StorageError::FileMissing) {
+            return Self::new(
+                StatusCode::CONFLICT,
+                "image.file_missing",
+                "The file is not there",
+                "The file is not on its storage any more. “Check again” on the image's page records that.",
+            );
+        }
+        tracing::warn!(error = ?failed, "a storage refused");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "storage.failed", "The storage cannot be used now", failed.to_string()).retry_after(10)
+    }
+}
+
+impl From<DbError> for Error {
+    fn from(failed: DbError) -> Self {
+        Self::from(Failure::Db(failed))
+    }
+}
+
+impl From<askama::Error> for Error {
+    fn from(failed: askama::Error) -> Self {
+        Self::unexpected(failed)
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::new(self.status);
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'error> {
+    error: &'error Error,
+    request_id: &'error str,
+    signed_out: bool,
+}
+
+/// Gives every error that has no words of its own, the framework's too, a page or a JSON body.
+pub async fn render(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let wants_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
+    let (http, request_id) = {
+        let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        (request.request().clone(), id)
+    };
+    let response = match next.call(request).await {
+        Ok(response) => response.map_into_boxed_body(),
+        Err(failed) => ServiceResponse::new(http, failed.error_response()),
+    };
+    let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) || response.headers().contains_key(header::CONTENT_TYPE) && !is_plain(&response) {
+        return Ok(response);
+    }
+    let error = response.response().extensions().get::<Error>().cloned().unwrap_or_else(|| of_status(status));
+    let (http, old) = response.into_parts();
+    let mut answer = HttpResponse::build(error.status);
+    if let Some(allow) = old.headers().get(header::ALLOW) {
+        answer.insert_header((header::ALLOW, allow.clone()));
+    }
+    if let Some(seconds) = error.retry_after {
+        answer.insert_header((header::RETRY_AFTER, seconds));
+    }
+    answer.insert_header((header::CACHE_CONTROL, "no-store"));
+    let answer = if wants_json {
+        answer.json(serde_json::json!({
+            "errors": [{ "code": error.code, "message": error.sentence }], "title": error.title, "request_id": request_id,
+        }))
+    } else {
+        let page = ErrorPage { error: &error, request_id: &request_id, signed_out: error.status == StatusCode::UNAUTHORIZED };
+        let html = page.render().unwrap_or_else(|_| error.sentence.clone());
+        answer.content_type("text/html; charset=utf-8").body(html)
+    };
+    Ok(ServiceResponse::new(http, answer))
+}
+
+/// The framework's own short answers, which nobody wrote for people.
+fn is_plain(response: &ServiceResponse<BoxBody>) -> bool {
+    response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
+}
+
+fn of_status(status: StatusCode) -> Error {
+    match status {
+        StatusCode::NOT_FOUND => Error::not_found(),
+        StatusCode::METHOD_NOT_ALLOWED => Error::new(
+            status,
+            "method_not_allowed",
+            "This cannot be done here",
+            "This address does not take that kind of request. Go back and use the page's own buttons.",
+        ),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Error::new(status, "too_large", "Too large", "What was sent is larger than this page takes. Send less.")
+        }
+        StatusCode::REQUEST_TIMEOUT => Error::new(status, "too_slow", "Too slow", "The request did not arrive in time. Try again."),
+        status if status.is_client_error() => Error { status, ..Error::bad_request("Go back and try again from the page itself.") },
+        status => Error { status, ..Error::unexpected(format!("an answer {status} without words")) },
+    }
+}

@@ -1,0 +1,100 @@
+//! Reads forms and queries: pairs of names and texts, each field once unless a page says that it may come several times.
+
+use std::str::FromStr;
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::StatusCode, web};
+use futures_util::future::LocalBoxFuture;
+
+use super::error::Error;
+use crate::domain::ids::SubmissionId;
+
+/// Largest form that is not a file, in bytes.
+pub const MOST_BYTES: usize = 256 * 1024;
+
+/// The fields of a form.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Parses `a=1&b=2`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let pairs = serde_html_form::from_str(text).map_err(|_| Error::bad_request("A field of the form is not well-formed text."))?;
+        Ok(Self(pairs))
+    }
+
+    /// The one value of a field, or an empty text. A field that must be single and comes twice is refused.
+    pub fn one(&self, name: &str) -> Result<&str, Error> {
+        let mut values = self.all(name);
+        let first = values.next().unwrap_or_default();
+        if values.next().is_some() {
+            return Err(Error::bad_request(format!("The field “{name}” came twice.")));
+        }
+        Ok(first)
+    }
+
+    /// All values of a field.
+    pub fn all<'fields>(&'fields self, name: &str) -> impl Iterator<Item = &'fields str> {
+        self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a field that can be parsed; others are ignored, as a query's unknown values are.
+    pub fn parsed<T: FromStr>(&self, name: &str) -> Vec<T> {
+        self.all(name).filter_map(|value| value.parse().ok()).collect()
+    }
+
+    /// The number by which a second click is told from a second wish.
+    pub fn key(&self) -> Result<SubmissionId, Error> {
+        self.one("key")?.parse().map_err(|_| Error::bad_request("The form is incomplete: load its page again."))
+    }
+
+    /// The version of the thing that the form was made for.
+    pub fn version(&self) -> Result<i64, Error> {
+        self.one("version")?.parse().map_err(|_| Error::bad_request("The form is incomplete: load its page again."))
+    }
+
+    /// Every pair, in order.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+}
+
+impl FromRequest for Fields {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let kind = request.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let is_form = kind.is_empty() || kind.split(';').next().is_some_and(|kind| kind.trim() == "application/x-www-form-urlencoded");
+        let body = web::Bytes::from_request(request, payload);
+        Box::pin(async move {
+            if !is_form {
+                let sentence = "This address takes a form (application/x-www-form-urlencoded).";
+                return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "form.type", "This cannot be understood", sentence));
+            }
+            let body = body.await.map_err(|failed| match failed.as_response_error().status_code() {
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    let sentence = format!("The form is larger than {} KiB. Shorten what you typed.", MOST_BYTES / 1024);
+                    Error::new(StatusCode::PAYLOAD_TOO_LARGE, "form.too_large", "Too large", sentence)
+                }
+                _ => Error::bad_request("The form did not arrive whole. Try again."),
+            })?;
+            let text = std::str::from_utf8(&body).map_err(|_| Error::bad_request("The form is not UTF-8 text."))?;
+            Self::parse(text)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_field_comes_once() {
+        let fields = Fields::parse("a=1&b=%20x%2B&a=2&c=").unwrap();
+        assert_eq!(fields.one("b").unwrap(), " x+");
+        assert_eq!((fields.one("c").unwrap(), fields.one("d").unwrap()), ("", ""));
+        assert!(fields.one("a").is_err());
+        assert_eq!(fields.all("a").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(fields.parsed::<u8>("a"), [1, 2]);
+    }
+}

@@ -1,0 +1,56 @@
+//! What is known of a request before anything else: its number, who sent it, and a line in the log when it is answered.
+
+use std::{
+    net::IpAddr,
+    time::Instant,
+};
+
+use actix_web::{
+    HttpMessage, HttpRequest,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::header::{HeaderName, HeaderValue},
+    middleware::Next,
+    web::Data,
+};
+use tracing::Instrument;
+
+use crate::{operations::Service, secret};
+
+/// The number of a request, which also stands on error pages and in events.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+/// The client's address.
+#[derive(Debug, Clone)]
+pub struct ClientAddress(pub String);
+
+/// Numbers a request, finds out whose it is, and logs it.
+pub async fn number(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let id = secret::token().get(..16).unwrap_or_default().to_owned();
+    let trusted = request.app_data::<Data<Service>>().map(|service| service.config.trusted_proxies.clone()).unwrap_or_default();
+    let address = client_address(request.request(), &trusted);
+    let (method, path, start) = (request.method().clone(), request.path().to_owned(), Instant::now());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(ClientAddress(address.clone()));
+    let span = tracing::info_span!("request", id = %id);
+    let mut response = next.call(request).instrument(span).await?;
+    let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(request = %id, %method, %path, status = response.status().as_u16(), milliseconds, %address, "answered");
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+    }
+    Ok(response)
+}
+
+/// The address of the connection's other end or, where that is a proxy that the settings trust, the last address in `X-Forwarded-For` that
+/// is not one.
+fn client_address(request: &HttpRequest, trusted: &[IpAddr]) -> String {
+    let Some(peer) = request.peer_addr().map(|address| address.ip()) else { return String::new() };
+    if !trusted.contains(&peer) {
+        return peer.to_string();
+    }
+    let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
+    let hops = forwarded.rsplit(',').filter_map(|hop| hop.trim().parse::<IpAddr>().ok());
+    hops.into_iter().find(|hop| !trusted.contains(hop)).unwrap_or(peer).to_string()
+}
