@@ -98,23 +98,18 @@ fn fail(failed: &(impl std::fmt::Display + ?Sized), code: u8) -> ExitCode {
 
 impl Settings {
     fn given(&self) -> Given {
-        let flag = |key: &'static str, value: &Option<String>| {
-            value.clone().map(|value| (key, format!("--{}", key.replace('_', "-")), value))
-        };
+        let flag =
+            |key: &'static str, value: &Option<String>| value.clone().map(|value| (key, format!("--{}", key.replace('_', "-")), value));
         Given {
             file: self.config.clone(),
             environment: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .filter(|(name, _)| !name.starts_with("VMIMG_TEST_"))
                 .collect(),
-            flags: [
-                flag("data_dir", &self.data_dir),
-                flag("database_url", &self.database_url),
-                flag("listen", &self.listen),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
+            flags: [flag("data_dir", &self.data_dir), flag("database_url", &self.database_url), flag("listen", &self.listen)]
+                .into_iter()
+                .flatten()
+                .collect(),
         }
     }
 }

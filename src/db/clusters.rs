@@ -93,8 +93,7 @@ pub fn host(conn: &mut Conn, id: HostId) -> DbResult<Option<(Host, Cluster)>> {
 pub fn hanging(conn: &mut Conn) -> DbResult<HashMap<String, Hanging>> {
     use diesel::dsl::count_star;
     let mut found: HashMap<String, Hanging> = HashMap::new();
-    let of_hosts: Vec<(String, i64)> =
-        hosts::table.group_by(hosts::cluster_id).select((hosts::cluster_id, count_star())).load(conn)?;
+    let of_hosts: Vec<(String, i64)> = hosts::table.group_by(hosts::cluster_id).select((hosts::cluster_id, count_star())).load(conn)?;
     for (cluster, count) in of_hosts {
         found.entry(cluster).or_default().hosts = count;
     }
@@ -113,10 +112,8 @@ pub fn hanging(conn: &mut Conn) -> DbResult<HashMap<String, Hanging>> {
     for (cluster, count) in of_datastores {
         found.entry(cluster).or_default().datastores = count;
     }
-    let of_machines: Vec<(String, i64)> = virtual_machines::table
-        .group_by(virtual_machines::cluster_id)
-        .select((virtual_machines::cluster_id, count_star()))
-        .load(conn)?;
+    let of_machines: Vec<(String, i64)> =
+        virtual_machines::table.group_by(virtual_machines::cluster_id).select((virtual_machines::cluster_id, count_star())).load(conn)?;
     for (cluster, count) in of_machines {
         found.entry(cluster).or_default().machines = count;
     }

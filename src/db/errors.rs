@@ -81,7 +81,14 @@ fn is_busy(message: &str) -> bool {
 }
 
 fn is_gone(message: &str) -> bool {
-    ["terminating connection", "server closed the connection", "the database system is", "could not connect", "disk I/O error", "unable to open database"]
-        .iter()
-        .any(|words| message.contains(words))
+    [
+        "terminating connection",
+        "server closed the connection",
+        "the database system is",
+        "could not connect",
+        "disk I/O error",
+        "unable to open database",
+    ]
+    .iter()
+    .any(|words| message.contains(words))
 }

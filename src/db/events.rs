@@ -1,6 +1,10 @@
 //! The audit log: written in the transaction of the change, read page by page, never altered.
 
-use diesel::{dsl::sql, prelude::*, sql_types::{BigInt, Bool, Text}};
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Bool, Text},
+};
 
 use super::{
     Conn, DbResult, Tx,

@@ -244,10 +244,7 @@ pub fn fall_back(tx: &mut Tx<'_>, id: ImageId, now: Timestamp) -> DbResult<bool>
 
 /// The image is gone for everybody and its name is free; its files follow by a job.
 pub fn begin_deletion(tx: &mut Tx<'_>, id: ImageId, version: i64, now: Timestamp) -> DbResult<bool> {
-    let ready = images::id
-        .eq(id.to_string())
-        .and(images::version.eq(version))
-        .and(images::status.eq_any(permitted(Stored::Deleting)));
+    let ready = images::id.eq(id.to_string()).and(images::version.eq(version)).and(images::status.eq_any(permitted(Stored::Deleting)));
     let changed = diesel::update(images::table.filter(ready))
         .set((
             images::status.eq(Stored::Deleting.as_str()),
@@ -304,18 +301,13 @@ pub fn available_on(conn: &mut Conn, storage: StorageId, after: &str, most: i64)
         .limit(most)
         .select((images::id, images::size_bytes, images::file_state))
         .load(conn)?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|(id, bytes, state)| Some((id.parse().ok()?, unsigned(bytes), state.parse().ok()?)))
-        .collect())
+    Ok(rows.into_iter().filter_map(|(id, bytes, state)| Some((id.parse().ok()?, unsigned(bytes), state.parse().ok()?))).collect())
 }
 
 /// Which of these images the service has a record of, being deleted or not.
 pub fn known(conn: &mut Conn, ids: &[ImageId]) -> DbResult<Vec<(ImageId, Stored)>> {
-    let rows: Vec<(String, String)> = images::table
-        .filter(images::id.eq_any(ids.iter().map(ToString::to_string)))
-        .select((images::id, images::status))
-        .load(conn)?;
+    let rows: Vec<(String, String)> =
+        images::table.filter(images::id.eq_any(ids.iter().map(ToString::to_string))).select((images::id, images::status)).load(conn)?;
     Ok(rows.into_iter().filter_map(|(id, status)| Some((id.parse().ok()?, status.parse().ok()?))).collect())
 }
 

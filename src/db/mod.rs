@@ -8,8 +8,8 @@ mod dialect;
 mod errors;
 mod pool;
 
-pub mod cursor;
 pub mod clusters;
+pub mod cursor;
 pub mod drafts;
 pub mod events;
 pub mod images;

@@ -53,8 +53,7 @@ pub fn by_id(conn: &mut Conn, id: UserId) -> DbResult<Option<User>> {
 
 /// The role that a user holds now: none if disabled or gone.
 pub fn role_of(conn: &mut Conn, id: UserId) -> DbResult<Role> {
-    let found: Option<(String, bool)> =
-        users::table.find(id.to_string()).select((users::role, users::disabled)).first(conn).optional()?;
+    let found: Option<(String, bool)> = users::table.find(id.to_string()).select((users::role, users::disabled)).first(conn).optional()?;
     Ok(match found {
         Some((role, false)) => role.parse().unwrap_or(Role::NoAccess),
         _ => Role::NoAccess,
@@ -185,11 +184,8 @@ pub fn use_setup_code(tx: &mut Tx<'_>, code_hash: &str) -> DbResult<bool> {
 
 /// How often signing in failed for a subject (an address or an account) in a row, and when last.
 pub fn failures(conn: &mut Conn, subject: &str) -> DbResult<(i64, Timestamp)> {
-    let found: Option<(i64, i64)> = sign_in_failures::table
-        .find(subject)
-        .select((sign_in_failures::failures, sign_in_failures::last_at))
-        .first(conn)
-        .optional()?;
+    let found: Option<(i64, i64)> =
+        sign_in_failures::table.find(subject).select((sign_in_failures::failures, sign_in_failures::last_at)).first(conn).optional()?;
     Ok(found.map_or((0, Timestamp::from_micros(0)), |(count, at)| (count, at.into())))
 }
 
@@ -200,11 +196,7 @@ pub fn count_failure(tx: &mut Tx<'_>, subject: &str, now: Timestamp) -> DbResult
         .execute(tx.conn())?;
     if counted == 0 {
         diesel::insert_into(sign_in_failures::table)
-            .values((
-                sign_in_failures::subject.eq(subject),
-                sign_in_failures::failures.eq(1),
-                sign_in_failures::last_at.eq(now.micros()),
-            ))
+            .values((sign_in_failures::subject.eq(subject), sign_in_failures::failures.eq(1), sign_in_failures::last_at.eq(now.micros())))
             .execute(tx.conn())?;
     }
     Ok(())

@@ -117,8 +117,7 @@ impl ManageConnection for Maker {
                 Ok(Conn::Postgres(conn))
             }
             Address::Sqlite(path) => {
-                let mut conn =
-                    SqliteConnection::establish(&path.to_string_lossy()).map_err(r2d2::Error::ConnectionError)?;
+                let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(r2d2::Error::ConnectionError)?;
                 set_up_sqlite(&mut conn, self.read_only).map_err(r2d2::Error::QueryError)?;
                 Ok(Conn::Sqlite(conn))
             }

@@ -85,6 +85,4 @@ joinable!(connections -> clusters (cluster_id));
 joinable!(attachments -> virtual_machines (vm_id));
 
 allow_tables_to_appear_in_same_query!(users, sessions);
-allow_tables_to_appear_in_same_query!(
-    images, storages, hosts, clusters, connections, uploads, attachments, virtual_machines, jobs, events
-);
+allow_tables_to_appear_in_same_query!(images, storages, hosts, clusters, connections, uploads, attachments, virtual_machines, jobs, events);

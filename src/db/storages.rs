@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use diesel::{
-    dsl::count_star,
-    prelude::*,
-};
+use diesel::{dsl::count_star, prelude::*};
 
 use super::{
     Conn, DbResult, Tx,
@@ -113,8 +110,7 @@ pub fn by_id(conn: &mut Conn, id: StorageId) -> DbResult<Option<Storage>> {
 
 /// Takes the storage's row for the rest of the transaction, so that two who promise space do it one after the other.
 pub fn lock(tx: &mut Tx<'_>, id: StorageId) -> DbResult<bool> {
-    let touched =
-        diesel::update(storages::table.find(id.to_string())).set(storages::version.eq(storages::version)).execute(tx.conn())?;
+    let touched = diesel::update(storages::table.find(id.to_string())).set(storages::version.eq(storages::version)).execute(tx.conn())?;
     Ok(touched == 1)
 }
 
@@ -132,9 +128,7 @@ pub fn promised(conn: &mut Conn) -> DbResult<HashMap<String, u64>> {
 pub fn promised_on(conn: &mut Conn, id: StorageId) -> DbResult<u64> {
     let bytes: Option<i64> = images::table
         .filter(images::storage_id.eq(id.to_string()).and(images::reserved_bytes.gt(0)))
-        .select(diesel::dsl::sql::<diesel::sql_types::Nullable<diesel::sql_types::BigInt>>(
-            "CAST(SUM(images.reserved_bytes) AS BIGINT)",
-        ))
+        .select(diesel::dsl::sql::<diesel::sql_types::Nullable<diesel::sql_types::BigInt>>("CAST(SUM(images.reserved_bytes) AS BIGINT)"))
         .first(conn)?;
     Ok(unsigned(bytes.unwrap_or(0)))
 }
@@ -225,10 +219,7 @@ pub fn bring_back(tx: &mut Tx<'_>, new: &New, now: Timestamp) -> DbResult<bool> 
 
 /// Changes the name and path of a storage that still has `version`; false if somebody else was faster.
 pub fn update(tx: &mut Tx<'_>, id: StorageId, version: i64, name: &Name, path: &str) -> DbResult<bool> {
-    let same = storages::id
-        .eq(id.to_string())
-        .and(storages::version.eq(version))
-        .and(storages::health.ne(Health::Removed.as_str()));
+    let same = storages::id.eq(id.to_string()).and(storages::version.eq(version)).and(storages::health.ne(Health::Removed.as_str()));
     let changed = diesel::update(storages::table.filter(same))
         .set((
             storages::name.eq(name.as_str()),
@@ -260,11 +251,16 @@ pub fn remove(tx: &mut Tx<'_>, id: StorageId, now: Timestamp) -> DbResult<bool> 
 
 /// Records what a look at a storage found. True if its health changed by it: only then `health_since` moves. A removed storage, and one
 /// that lies elsewhere now, is left alone.
-pub fn record_look(tx: &mut Tx<'_>, seen: &Storage, health: Health, cause: Option<&str>, space: Option<(u64, u64)>, now: Timestamp) -> DbResult<bool> {
-    let same_place = storages::id
-        .eq(seen.id.to_string())
-        .and(storages::path_key.eq(&seen.path))
-        .and(storages::health.ne(Health::Removed.as_str()));
+pub fn record_look(
+    tx: &mut Tx<'_>,
+    seen: &Storage,
+    health: Health,
+    cause: Option<&str>,
+    space: Option<(u64, u64)>,
+    now: Timestamp,
+) -> DbResult<bool> {
+    let same_place =
+        storages::id.eq(seen.id.to_string()).and(storages::path_key.eq(&seen.path)).and(storages::health.ne(Health::Removed.as_str()));
     let turned = diesel::update(storages::table.filter(same_place.clone().and(storages::health.ne(health.as_str()))))
         .set((storages::health.eq(health.as_str()), storages::health_since.eq(now.micros())))
         .execute(tx.conn())?;

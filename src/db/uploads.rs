@@ -97,14 +97,17 @@ pub fn begin(tx: &mut Tx<'_>, image: ImageId, sender: &Sender, declared_bytes: u
 }
 
 /// Records what is durable and renews the lease; false if the transfer is no longer the image's present one.
-pub fn record_offset(tx: &mut Tx<'_>, image: ImageId, fence: i64, offset: u64, hash_state: &[u8], lease_until: Timestamp) -> DbResult<bool> {
+pub fn record_offset(
+    tx: &mut Tx<'_>,
+    image: ImageId,
+    fence: i64,
+    offset: u64,
+    hash_state: &[u8],
+    lease_until: Timestamp,
+) -> DbResult<bool> {
     let present = uploads::image_id.eq(image.to_string()).and(uploads::fence.eq(fence)).and(uploads::stopped_at.is_null());
     let changed = diesel::update(uploads::table.filter(present))
-        .set((
-            uploads::offset_bytes.eq(signed(offset)),
-            uploads::hash_state.eq(hash_state),
-            uploads::lease_until.eq(lease_until.micros()),
-        ))
+        .set((uploads::offset_bytes.eq(signed(offset)), uploads::hash_state.eq(hash_state), uploads::lease_until.eq(lease_until.micros())))
         .execute(tx.conn())?;
     Ok(changed == 1)
 }

@@ -86,11 +86,9 @@ impl Privilege {
     pub const fn sight(self) -> Option<Self> {
         match self {
             Self::ViewEvents | Self::ViewSettings | Self::CreateCluster | Self::CreateDatastore => None,
-            Self::ReadCluster
-            | Self::ReadHost
-            | Self::CreateLocalStorage
-            | Self::UpdateCluster
-            | Self::DeleteCluster => Some(Self::ReadCluster),
+            Self::ReadCluster | Self::ReadHost | Self::CreateLocalStorage | Self::UpdateCluster | Self::DeleteCluster => {
+                Some(Self::ReadCluster)
+            }
             Self::ConnectDatastore
             | Self::DisconnectDatastore
             | Self::ReadStorage

@@ -76,7 +76,11 @@ impl NoRoom {
             Self::Removed => "This storage has been removed. Choose another one.".to_owned(),
             Self::Full { needed, free } if *needed <= 1 => format!("Full: {} can still be used.", size::words(*free)),
             Self::Full { needed, free } => {
-                format!("Too small: {} needed, {} free. Choose another storage, or make room there.", size::words(*needed), size::words(*free))
+                format!(
+                    "Too small: {} needed, {} free. Choose another storage, or make room there.",
+                    size::words(*needed),
+                    size::words(*free)
+                )
             }
         }
     }

@@ -116,7 +116,8 @@ impl Reason {
                 format!("Its storage “{storage}” is degraded. When the storage is healthy again, the image can be deleted.")
             }
             Self::FileUnavailable => {
-                "Its file is unavailable, so nothing could be removed from the storage. If the file is gone for good, forget the record.".to_owned()
+                "Its file is unavailable, so nothing could be removed from the storage. If the file is gone for good, forget the record."
+                    .to_owned()
             }
             Self::NotUnavailable => "Its file is not unavailable. Delete the image instead: that removes the file as well.".to_owned(),
         }

@@ -48,8 +48,17 @@ mod tests {
     #[test]
     fn sizes_are_binary_with_one_decimal() {
         let rows = [
-            (0, "0 bytes"), (1, "1 byte"), (1_023, "1023 bytes"), (1_024, "1 KiB"), (1_536, "1.5 KiB"), (1_048_575, "1 MiB"),
-            (5_081_088, "4.8 MiB"), (6_193_152, "5.9 MiB"), (1 << 30, "1 GiB"), (5_046_586_573, "4.7 GiB"), (u64::MAX, "16384 PiB"),
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1_023, "1023 bytes"),
+            (1_024, "1 KiB"),
+            (1_536, "1.5 KiB"),
+            (1_048_575, "1 MiB"),
+            (5_081_088, "4.8 MiB"),
+            (6_193_152, "5.9 MiB"),
+            (1 << 30, "1 GiB"),
+            (5_046_586_573, "4.7 GiB"),
+            (u64::MAX, "16384 PiB"),
         ];
         for (bytes, shown) in rows {
             assert_eq!(words(bytes), shown, "{bytes}");

@@ -49,11 +49,7 @@ impl Name {
         }
         let length = name.chars().count();
         if length > NAME_MAX {
-            return Err(FieldError::new(
-                field,
-                "name.too_long",
-                format!("The name has {length} characters. Use at most {NAME_MAX}."),
-            ));
+            return Err(FieldError::new(field, "name.too_long", format!("The name has {length} characters. Use at most {NAME_MAX}.")));
         }
         if name.chars().any(|c| c.is_control() || is_bidi_control(c)) {
             return Err(FieldError::new(
@@ -93,11 +89,7 @@ pub fn parse_note(field: &'static str, typed: &str) -> Result<String, FieldError
     let note: String = typed.replace("\r\n", "\n").replace('\r', "\n").trim().nfc().collect();
     let length = note.chars().count();
     if length > NOTE_MAX {
-        return Err(FieldError::new(
-            field,
-            "note.too_long",
-            format!("The note has {length} characters. Use at most {NOTE_MAX}."),
-        ));
+        return Err(FieldError::new(field, "note.too_long", format!("The note has {length} characters. Use at most {NOTE_MAX}.")));
     }
     if note.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
         return Err(FieldError::new(field, "note.control", "The note holds control characters. Remove them."));
@@ -118,11 +110,7 @@ impl Email {
             return Err(FieldError::new(field, "email.shape", "Give an e-mail address such as name@example.org."));
         }
         if email.len() > EMAIL_MAX {
-            return Err(FieldError::new(
-                field,
-                "email.too_long",
-                format!("The e-mail address is longer than {EMAIL_MAX} characters."),
-            ));
+            return Err(FieldError::new(field, "email.too_long", format!("The e-mail address is longer than {EMAIL_MAX} characters.")));
         }
         Ok(Self(email.nfc().collect()))
     }
@@ -149,29 +137,59 @@ pub fn check_password(field: &'static str, password: &str, email: &str) -> Resul
         ));
     }
     if password.len() > PASSWORD_MAX {
-        return Err(FieldError::new(
-            field,
-            "password.too_long",
-            format!("Use at most {PASSWORD_MAX} bytes."),
-        ));
+        return Err(FieldError::new(field, "password.too_long", format!("Use at most {PASSWORD_MAX} bytes.")));
     }
     let folded = fold(password);
     if COMMON_PASSWORDS.contains(&folded.as_str()) || folded == fold(email) {
-        return Err(FieldError::new(
-            field,
-            "password.common",
-            "This password is among the first that anybody would try. Use another one.",
-        ));
+        return Err(FieldError::new(field, "password.common", "This password is among the first that anybody would try. Use another one."));
     }
     Ok(())
 }
 
 /// Passwords of eight or more characters that lead every published list of leaked ones.
 const COMMON_PASSWORDS: &[&str] = &[
-    "12345678", "123456789", "1234567890", "87654321", "11111111", "00000000", "password", "password1", "password123", "passw0rd",
-    "p@ssw0rd", "qwertyui", "qwerty123", "qwertyuiop", "1q2w3e4r", "1qaz2wsx", "iloveyou", "sunshine", "princess", "football", "baseball",
-    "superman", "trustno1", "welcome1", "letmein1", "changeme", "changeit", "admin123", "administrator", "abcd1234", "abc12345",
-    "zaq12wsx", "asdfghjk", "asdfasdf", "starwars", "computer", "michelle", "jennifer", "corvette", "mercedes", "internet", "whatever",
+    "12345678",
+    "123456789",
+    "1234567890",
+    "87654321",
+    "11111111",
+    "00000000",
+    "password",
+    "password1",
+    "password123",
+    "passw0rd",
+    "p@ssw0rd",
+    "qwertyui",
+    "qwerty123",
+    "qwertyuiop",
+    "1q2w3e4r",
+    "1qaz2wsx",
+    "iloveyou",
+    "sunshine",
+    "princess",
+    "football",
+    "baseball",
+    "superman",
+    "trustno1",
+    "welcome1",
+    "letmein1",
+    "changeme",
+    "changeit",
+    "admin123",
+    "administrator",
+    "abcd1234",
+    "abc12345",
+    "zaq12wsx",
+    "asdfghjk",
+    "asdfasdf",
+    "starwars",
+    "computer",
+    "michelle",
+    "jennifer",
+    "corvette",
+    "mercedes",
+    "internet",
+    "whatever",
 ];
 
 /// Characters that show nothing by themselves.
@@ -201,8 +219,14 @@ mod tests {
     #[test]
     fn a_name_that_shows_nothing_or_too_much_is_refused() {
         let rows = [
-            ("", "name.empty"), ("   ", "name.empty"), ("\u{200b}", "name.empty"), ("\u{3164}", "name.empty"),
-            (&*"x".repeat(256), "name.too_long"), ("a\nb", "name.control"), ("a\0b", "name.control"), ("a\u{202e}b", "name.control"),
+            ("", "name.empty"),
+            ("   ", "name.empty"),
+            ("\u{200b}", "name.empty"),
+            ("\u{3164}", "name.empty"),
+            (&*"x".repeat(256), "name.too_long"),
+            ("a\nb", "name.control"),
+            ("a\0b", "name.control"),
+            ("a\u{202e}b", "name.control"),
         ];
         for (typed, code) in rows {
             assert_eq!(Name::parse("name", typed).unwrap_err().code, code, "{typed:?}");

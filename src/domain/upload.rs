@@ -103,7 +103,11 @@ pub fn too_large(bytes: u64, most_bytes: u64) -> FieldError {
     FieldError::new(
         "file",
         "file.too_large",
-        format!("The file has {}; an image can have at most {} here. The limit is the setting max_upload.", size::words(bytes), size::words(most_bytes)),
+        format!(
+            "The file has {}; an image can have at most {} here. The limit is the setting max_upload.",
+            size::words(bytes),
+            size::words(most_bytes)
+        ),
     )
 }
 
@@ -116,7 +120,13 @@ mod tests {
         for fine in ["a.iso", "A.ISO", "debian-13.IsO", "C:\\isos\\x.iso", "/home/a/x.iso"] {
             assert_eq!(check_file(fine, Some(1), 10), Ok(()), "{fine}");
         }
-        let rows = [("", "file.none"), ("a.img", "file.extension"), ("a.iso.xz", "file.packed"), ("a.ISO.GZ", "file.packed"), ("iso", "file.extension")];
+        let rows = [
+            ("", "file.none"),
+            ("a.img", "file.extension"),
+            ("a.iso.xz", "file.packed"),
+            ("a.ISO.GZ", "file.packed"),
+            ("iso", "file.extension"),
+        ];
         for (name, code) in rows {
             assert_eq!(check_file(name, Some(1), 10).unwrap_err().code, code, "{name}");
         }

@@ -10,22 +10,28 @@ use crate::{
 
 /// Looks at each storage once. One that came back is compared with the records at once.
 pub async fn watch_storages(service: &Service) -> Result<(), Failure> {
-    for_each(service, |_| true, |service, storage| async move {
-        let was = storage.health;
-        let turned = check_storage::look(&service, &storage).await?;
-        if turned && was == Health::Degraded {
-            check_storage::reconcile(&service, &storage).await?;
-        }
-        Ok(())
-    })
+    for_each(
+        service,
+        |_| true,
+        |service, storage| async move {
+            let was = storage.health;
+            let turned = check_storage::look(&service, &storage).await?;
+            if turned && was == Health::Degraded {
+                check_storage::reconcile(&service, &storage).await?;
+            }
+            Ok(())
+        },
+    )
     .await
 }
 
 /// Compares the files on each healthy storage with the records.
 pub async fn compare_storages(service: &Service) -> Result<(), Failure> {
-    for_each(service, |storage| storage.health == Health::Healthy, |service, storage| async move {
-        check_storage::reconcile(&service, &storage).await
-    })
+    for_each(
+        service,
+        |storage| storage.health == Health::Healthy,
+        |service, storage| async move { check_storage::reconcile(&service, &storage).await },
+    )
     .await
 }
 

@@ -113,7 +113,8 @@ async fn authorize_and<T: Send + 'static>(
 fn host_of(conn: &mut Conn, cluster: ClusterId) -> Result<HostId, Failure> {
     let hosts = clusters::all_hosts(conn)?;
     let host = hosts.into_iter().find(|(host, _)| host.cluster_id == cluster);
-    host.map(|(host, _)| host.id).ok_or_else(|| Failure::invalid("host", "storage.no_host", "This cluster has no host for a local storage."))
+    host.map(|(host, _)| host.id)
+        .ok_or_else(|| Failure::invalid("host", "storage.no_host", "This cluster has no host for a local storage."))
 }
 
 /// Looks at a folder that is to become a storage; every fault that can be found is found here, and nothing is left behind.

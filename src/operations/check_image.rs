@@ -20,7 +20,8 @@ use crate::{
 pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<FileState, Failure> {
     let found = authorize::read::<right::UpdateImage, _>(&service.db, actor, id, |conn, granted| find_image(conn, granted.on())).await?;
     if found.storage.health == Health::Removed {
-        let sentence = format!("The storage “{}” has been removed. Add the storage with the UUID {} again.", found.storage.name, found.storage.id);
+        let sentence =
+            format!("The storage “{}” has been removed. Add the storage with the UUID {} again.", found.storage.name, found.storage.id);
         return Err(Failure::refused("storage.removed", sentence));
     }
     if found.image.status != Stored::Available {

@@ -213,7 +213,14 @@ pub fn apply(tx: &mut Tx<'_>, id: StorageId, contents: &Contents, author: &Autho
 }
 
 /// Records what a look at an image's file found, with an event if it is news.
-pub fn record_file(tx: &mut Tx<'_>, storage: StorageId, image: ImageId, found: FileState, author: &Author, now: Timestamp) -> Result<(), Failure> {
+pub fn record_file(
+    tx: &mut Tx<'_>,
+    storage: StorageId,
+    image: ImageId,
+    found: FileState,
+    author: &Author,
+    now: Timestamp,
+) -> Result<(), Failure> {
     if !images::record_look(tx, image, found, now)? {
         return Ok(());
     }

@@ -163,8 +163,9 @@ pub fn plan(conn: &mut Conn, answers: &Answers, bytes: Option<u64>) -> Result<Re
     let name = Name::parse("name", &answers.name).ok();
     let note = parse_note("note", &answers.note).ok();
     let kind = parse_kind(&answers.kind).ok();
-    let requirements =
-        parse_system(&answers.os, &answers.min_vcpu, &answers.min_memory_mib, &answers.min_disk_gib).map_err(|more| faults.extend(more)).ok();
+    let requirements = parse_system(&answers.os, &answers.min_vcpu, &answers.min_memory_mib, &answers.min_disk_gib)
+        .map_err(|more| faults.extend(more))
+        .ok();
     let storage = check_storage(conn, &answers.storage, bytes)?.map_err(|fault| faults.push(fault)).ok();
     if let (Some(name), Some(storage)) = (&name, storage) {
         faults.extend(name_fault(conn, storage, name)?);
@@ -184,7 +185,11 @@ pub fn name_fault(conn: &mut Conn, storage: StorageId, name: &Name) -> Result<Op
 }
 
 fn taken(name: &Name) -> FieldError {
-    FieldError::new("name", "name.taken", format!("There is an image “{name}” on this storage already. Choose another name, or another storage."))
+    FieldError::new(
+        "name",
+        "name.taken",
+        format!("There is an image “{name}” on this storage already. Choose another name, or another storage."),
+    )
 }
 
 /// Whether the chosen storage can take the image.
@@ -207,7 +212,8 @@ pub fn check_file(file: &File, most_bytes: u64) -> Result<Label, FieldError> {
     if file.head.is_empty() {
         return Err(FieldError::new("file", "iso.empty", format!("“{}” is empty. Choose another file.", upload::base_name(&file.name))));
     }
-    media::look_at_head(&file.head, file.exact.then_some(file.bytes)).map_err(|refusal| FieldError::new("file", refusal.code(), refusal.to_string()))
+    media::look_at_head(&file.head, file.exact.then_some(file.bytes))
+        .map_err(|refusal| FieldError::new("file", refusal.code(), refusal.to_string()))
 }
 
 /// What can be said of a file, for the page: `ISO 9660, “DEBIAN_13”, 784 MiB`.
@@ -267,7 +273,8 @@ pub async fn create(service: &Service, actor: &Arc<Actor>, id: DraftId, file: &F
             return Ok(image);
         }
         if uploads::unfinished_of(tx.conn(), actor.user)? >= unfinished {
-            let message = format!("You have {unfinished} unfinished images, the most there can be. Finish or delete some (setting max_unfinished).");
+            let message =
+                format!("You have {unfinished} unfinished images, the most there can be. Finish or delete some (setting max_unfinished).");
             return Err(Failure::refused("images.too_many_unfinished", message));
         }
         // Everything once more, now that nobody else can take the space or the name.
@@ -291,13 +298,8 @@ pub async fn create(service: &Service, actor: &Arc<Actor>, id: DraftId, file: &F
             DbError::Taken(Taken::ImageName) => Failure::from(taken(&new.name)),
             other => Failure::Db(other),
         })?;
-        let sender = uploads::Sender {
-            device: actor.device.clone(),
-            user: Some(actor.user),
-            user_name: actor.name.clone(),
-            instance,
-            lease_until,
-        };
+        let sender =
+            uploads::Sender { device: actor.device.clone(), user: Some(actor.user), user_name: actor.name.clone(), instance, lease_until };
         uploads::begin(tx, image, &sender, bytes, now)?;
         if !drafts::set_image(tx, id, image)? {
             return Err(Failure::Stale);

@@ -31,7 +31,10 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, first: bool
             .db
             .write(move |tx| check_storage::record_file(tx, storage, id, FileState::Changed, &check_storage::watcher(), clock::now()))
             .await?;
-        return Err(Failure::refused("image.changed", "The file does not have the recorded bytes any more. It was changed by other hands."));
+        return Err(Failure::refused(
+            "image.changed",
+            "The file does not have the recorded bytes any more. It was changed by other hands.",
+        ));
     }
     if first {
         let object = image_object(&found);

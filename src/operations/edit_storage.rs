@@ -33,7 +33,8 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, version: 
         let inspection = add_storage::inspect_folder(service, Path::new(&folder), "path").await?;
         if inspection.marker != Some(id) {
             let message = match inspection.marker {
-                None => "This folder does not carry the storage's marker: it is another place. Give the folder where the same medium lies.".to_owned(),
+                None => "This folder does not carry the storage's marker: it is another place. Give the folder where the same medium lies."
+                    .to_owned(),
                 Some(other) => format!("Another storage lies here, with the UUID {other}. Give the folder where the same medium lies."),
             };
             return Err(Failure::invalid("path", "storage.other_medium", message));

@@ -67,7 +67,13 @@ pub fn reset_password(service: &Service, email: &str, password: &str) -> Result<
 }
 
 /// Somebody changes their own password; their other sessions end.
-pub async fn change_own_password(service: &Service, actor: &Actor, session_hash: String, present: String, new: String) -> Result<(), Failure> {
+pub async fn change_own_password(
+    service: &Service,
+    actor: &Actor,
+    session_hash: String,
+    present: String,
+    new: String,
+) -> Result<(), Failure> {
     let (user, author) = (actor.user, actor.author());
     let account = service.db.read(move |conn| Ok::<_, Failure>(people::by_id(conn, user)?)).await?.ok_or(Failure::NotFound)?;
     let mut faults = Vec::new();

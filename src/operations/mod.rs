@@ -66,7 +66,7 @@ pub fn deletion_facts(found: &Found, machines: &[usage::Machine], device: &str) 
         shown: found.shown(),
         machines: machines.iter().map(|machine| machine.name.clone()).collect(),
         more_machines: 0,
-        same_device: found.upload.as_ref().is_some_and(|upload| upload.device == device),
+        same_device: !device.is_empty() && found.upload.as_ref().is_some_and(|upload| upload.device == device),
         storage: found.storage.name.clone(),
     }
 }

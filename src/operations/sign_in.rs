@@ -68,9 +68,7 @@ pub async fn sign_in(service: &Service, email: String, password: String, address
     let (typed, from) = (email.clone(), address.clone());
     let (wait, account) = service
         .db
-        .read(move |conn| {
-            Ok::<_, Failure>((longest_wait(conn, &typed, &from, clock::now())?, people::by_email(conn, &fold(&typed))?))
-        })
+        .read(move |conn| Ok::<_, Failure>((longest_wait(conn, &typed, &from, clock::now())?, people::by_email(conn, &fold(&typed))?)))
         .await?;
     if wait > Duration::ZERO {
         return Err(Failure::TooOften(wait.as_secs().max(1)));

@@ -26,8 +26,7 @@ use crate::{
         text::FieldError,
         upload::{self, CHECKPOINT_BYTES, CHECKPOINT_EVERY, Stopped},
     },
-    media,
-    secret,
+    media, secret,
     storage::{Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
 };
 
@@ -43,6 +42,8 @@ pub struct Transfer {
     handle: Handle,
     fence: i64,
     declared: u64,
+    /// Bytes promised to the transfer in the records: all of them, or none where the medium holds the room.
+    promised: u64,
     receiver: Option<Receiver>,
     checkpoint_at: u64,
     checkpoint_time: Instant,
@@ -55,12 +56,14 @@ pub fn may_begin(found: &Found) -> Result<(), Failure> {
         (Kind::Installation, Shown::Uploading) => {
             Err(Failure::refused("upload.under_way", "This image is being uploaded already. Wait until that ends, or cancel it."))
         }
-        (Kind::Installation, Shown::Available) => {
-            Err(Failure::refused("image.complete", "This image has its file already. To replace it, create another image and delete this one."))
-        }
-        (Kind::Installation, Shown::Degraded) => {
-            Err(Failure::refused("storage.degraded", format!("The storage “{}” is degraded. Send the file when it is healthy again.", found.storage.name)))
-        }
+        (Kind::Installation, Shown::Available) => Err(Failure::refused(
+            "image.complete",
+            "This image has its file already. To replace it, create another image and delete this one.",
+        )),
+        (Kind::Installation, Shown::Degraded) => Err(Failure::refused(
+            "storage.degraded",
+            format!("The storage “{}” is degraded. Send the file when it is healthy again.", found.storage.name),
+        )),
         (Kind::Installation, _) => Err(Failure::refused(
             "image.file_unavailable",
             format!("The storage “{}” has been removed. Add it again, then send the file.", found.storage.name),
@@ -105,12 +108,19 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: 
         handle,
         fence,
         declared: bytes,
+        promised: bytes,
         receiver: None,
         checkpoint_at: 0,
         checkpoint_time: Instant::now(),
     };
     match transfer.open(file.exact.then_some(bytes), bytes).await {
         Ok(receiver) => {
+            if receiver.room_is_claimed() {
+                // The medium counts the room as used from now on; promising it as well would count it twice.
+                transfer.promised = 0;
+                let promise = service.db.write(move |tx| Ok::<_, Failure>(images::set_reserved(tx, image, 0)?)).await;
+                promise?;
+            }
             transfer.receiver = Some(receiver);
             Ok(transfer)
         }
@@ -133,7 +143,9 @@ impl Transfer {
             return Err(self.fail(failed).await);
         }
         let received = receiver.received();
-        if received - self.checkpoint_at >= CHECKPOINT_BYTES || (received > self.checkpoint_at && self.checkpoint_time.elapsed() >= CHECKPOINT_EVERY) {
+        if received - self.checkpoint_at >= CHECKPOINT_BYTES
+            || (received > self.checkpoint_at && self.checkpoint_time.elapsed() >= CHECKPOINT_EVERY)
+        {
             self.checkpoint(false).await?;
         }
         Ok(())
@@ -155,7 +167,7 @@ impl Transfer {
             Err(failed) => return Err(self.fail(failed).await),
         };
         (self.checkpoint_at, self.checkpoint_time) = (reached.offset, Instant::now());
-        let (image, fence, declared) = (self.image, self.fence, self.declared);
+        let (image, fence, promised) = (self.image, self.fence, self.promised);
         let present = self
             .service
             .db
@@ -163,7 +175,7 @@ impl Transfer {
                 let (_, lease_until) = super::lease();
                 let present = uploads::record_offset(tx, image, fence, reached.offset, &reached.hash_state, lease_until)?;
                 if present {
-                    images::set_reserved(tx, image, declared.saturating_sub(reached.offset))?;
+                    images::set_reserved(tx, image, promised.saturating_sub(reached.offset))?;
                 }
                 Ok::<_, Failure>(present)
             })
@@ -258,7 +270,10 @@ impl Transfer {
     async fn renew_lease(&self) -> Result<(), Failure> {
         let (image, fence, offset) = (self.image, self.fence, self.checkpoint_at);
         let (_, lease_until) = super::lease();
-        self.service.db.write(move |tx| Ok::<_, Failure>(uploads::record_offset(tx, image, fence, offset, &[], lease_until).map(drop)?)).await
+        self.service
+            .db
+            .write(move |tx| Ok::<_, Failure>(uploads::record_offset(tx, image, fence, offset, &[], lease_until).map(drop)?))
+            .await
     }
 
     async fn remove_files(&self) {
@@ -293,7 +308,10 @@ impl Transfer {
     /// The image is no longer waiting for these bytes: deleted, or its storage removed.
     async fn give_up(&mut self) -> Failure {
         self.drop_bytes().await;
-        Failure::refused("upload.superseded", "The image was deleted or its storage removed while the file arrived. Nothing of it was kept.")
+        Failure::refused(
+            "upload.superseded",
+            "The image was deleted or its storage removed while the file arrived. Nothing of it was kept.",
+        )
     }
 
     /// Ends the transfer for a reason of the caller's; answers `failure`.

@@ -18,16 +18,16 @@ use std::{
 use rustix::fs::{OFlags, Stat};
 
 use super::{
-    Contents, Inspection, Look, Manifest, Part, Published, Space, StorageError,
+    Contents, Inspection, Look, Manifest, Part, Space, StorageError,
     folder::{Folder, TEMPORARY, is_regular, length, stat_of},
     manifest, marker, probe,
 };
 use crate::domain::ids::{ImageId, StorageId};
 
-const IMAGES: &str = "images";
-const STAGING: &str = "staging";
+pub(super) const IMAGES: &str = "images";
+pub(super) const STAGING: &str = "staging";
 /// The hypervisor's user reads images by group; parts concern nobody else.
-const IMAGES_MODE: u32 = 0o750;
+pub(super) const IMAGES_MODE: u32 = 0o750;
 const STAGING_MODE: u32 = 0o700;
 
 /// One storage. Holds no handle; cheap to clone.
@@ -120,12 +120,14 @@ impl Directory {
         let name = part_name(image);
         let file = staging.create(&name, 0o600)?;
         let begun = Part::new(file).and_then(|mut part| {
-            part.allocate(size.unwrap_or(0)).map_err(|error| match (error, size) {
-                (StorageError::Full { .. }, Some(needed)) => {
-                    StorageError::Full { needed: Some(needed), free: root.space().ok().map(|space| space.free_bytes) }
+            let full = |needed| StorageError::Full { needed: Some(needed), free: root.space().ok().map(|space| space.free_bytes) };
+            if let Some(needed) = size {
+                part.allocate(needed).map_err(|error| if error.is_full() { full(needed) } else { error })?;
+                // Nothing is claimed here, but what cannot fit should not be sent either.
+                if !part.allocated() && needed > root.space()?.free_bytes {
+                    return Err(full(needed));
                 }
-                (other, _) => other,
-            })?;
+            }
             // The name must outlive a power cut together with the offsets that will be recorded for it.
             staging.sync()?;
             Ok(part)
@@ -155,75 +157,6 @@ impl Directory {
         let part = Part::new(single(file)?)?;
         part.unseal();
         Ok(part)
-    }
-
-    /// Turns a complete part of `size` bytes into the image's file, durably, with its manifest beside it. Never replaces a file. The part
-    /// must be the one that [`super::Receiver::finish`] gave. After a failed write or flush it is removed; after any other error it is
-    /// still there and can be opened again.
-    ///
-    /// # Errors
-    /// [`StorageError::WrongSize`], [`StorageError::FileExists`], [`StorageError::NotARegularFile`] when the name of the part no longer
-    /// leads to the open file, or why the storage could not.
-    pub fn publish(&self, image: ImageId, mut part: Part, size: u64, manifest: &Manifest) -> Result<Published, StorageError> {
-        if manifest.image != image || manifest.storage != self.id || manifest.size_bytes != size {
-            return Err(StorageError::BadManifest { why: "it describes another file" });
-        }
-        let has = part.len()?;
-        if has != size {
-            return Err(StorageError::WrongSize { has, should: size });
-        }
-        let root = self.open()?;
-        let images = root.folder_or_new(IMAGES, IMAGES_MODE)?;
-        let staging = root.folder(STAGING)?;
-        let (name, part_name) = (file_name(image), part_name(image));
-        // Before the manifest: it must not describe the new bytes beside the old ones.
-        if images.stat(&name)?.is_some() {
-            return Err(StorageError::FileExists);
-        }
-        let opened = part.stat()?;
-        let mut manifest_is_ours = false;
-        let published = (|| {
-            part.seal()?;
-            manifest::write(&images, &staging, manifest)?;
-            manifest_is_ours = true;
-            if !staging.stat(&part_name)?.is_some_and(|found| same_file(&found, &opened) && found.st_nlink == 1) {
-                return Err(StorageError::NotARegularFile);
-            }
-            staging.move_new(&part_name, &images, &name).inspect_err(|error| {
-                // Somebody published this image between our look and now; the manifest is theirs too.
-                manifest_is_ours &= !matches!(error, StorageError::FileExists);
-            })?;
-            images.sync()?;
-            staging.sync()?;
-            let found = stat_of(images.open(&name, OFlags::RDONLY)?)?;
-            if !same_file(&found, &opened) {
-                return Err(StorageError::NotARegularFile);
-            }
-            match length(&found) {
-                bytes if bytes == size => Ok(Published { bytes }),
-                has => Err(StorageError::WrongSize { has, should: size }),
-            }
-        })();
-        if let Err(error) = &published {
-            // Cleaning up can fail for the same reason as publishing did; the caller's sweep finds the rest by `contents`.
-            let _ = manifest_is_ours.then(|| images.unlink(&manifest::file_name(image)));
-            let lost = part.is_dead() || matches!(error, StorageError::WriteFailed { .. });
-            let ours_at = |folder: &Folder, name: &str| matches!(folder.stat(name), Ok(Some(found)) if same_file(&found, &opened));
-            if ours_at(&images, &name) {
-                let _ = if lost || ours_at(&staging, &part_name) {
-                    images.unlink(&name).map(drop)
-                } else {
-                    images.move_new(&name, &staging, &part_name)
-                };
-            }
-            if lost && ours_at(&staging, &part_name) {
-                let _ = staging.unlink(&part_name);
-            }
-            part.unseal();
-            let _ = images.sync();
-            let _ = staging.sync();
-        }
-        published
     }
 
     /// Removes an image's file, manifest and part, durably. Removing what is not there succeeds.
@@ -327,18 +260,19 @@ impl Directory {
         Ok(found)
     }
 
-    fn open(&self) -> Result<Folder, StorageError> {
+    /// The root, on the right medium. Every operation begins here.
+    pub(super) fn open(&self) -> Result<Folder, StorageError> {
         let root = Folder::root(&self.root)?;
         marker::require(&root, self.id)?;
         Ok(root)
     }
 }
 
-fn file_name(image: ImageId) -> String {
+pub(super) fn file_name(image: ImageId) -> String {
     format!("{image}.iso")
 }
 
-fn part_name(image: ImageId) -> String {
+pub(super) fn part_name(image: ImageId) -> String {
     format!("{image}.part")
 }
 
@@ -354,7 +288,7 @@ fn present(folder: Result<Folder, StorageError>) -> Result<Option<Folder>, Stora
     }
 }
 
-fn same_file(one: &Stat, other: &Stat) -> bool {
+pub(super) fn same_file(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 

@@ -38,8 +38,6 @@ impl Folder {
             let path = path.to_owned();
             match errno {
                 Errno::NOENT => StorageError::NotThere { path },
-                // With O_DIRECTORY the kernel may answer ENOTDIR for a link too.
-                Errno::NOTDIR if path.is_symlink() => StorageError::ThroughALink { path },
                 Errno::NOTDIR => StorageError::NotADirectory { path },
                 Errno::LOOP => StorageError::ThroughALink { path },
                 _ => StorageError::from_errno("open its folder", errno),
@@ -201,7 +199,14 @@ fn walk(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut at = fs::openat(CWD, "/", flags, Mode::empty())?;
     for part in path.components() {
         if let Component::Normal(name) = part {
-            at = fs::openat(&at, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+            at = fs::openat(&at, name, flags | OFlags::NOFOLLOW, Mode::empty()).map_err(|errno| {
+                // A link that is not followed is also "not a folder"; the person needs to know which.
+                let is_link = |stat: Stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+                match fs::statat(&at, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) if is_link(stat) => Errno::LOOP,
+                    _ => errno,
+                }
+            })?;
         }
     }
     Ok(at)

@@ -7,6 +7,7 @@
 //! [`directory`] keeps the files, [`pool`] keeps a storage that hangs from taking the service with it, and [`receive`] moves a stream
 //! of bytes into a file. Everything but the last two blocks, and is meant to be run by [`pool::Workers`].
 
+mod checkpoint;
 mod directory;
 mod error;
 mod folder;
@@ -15,18 +16,20 @@ mod marker;
 mod part;
 mod pool;
 mod probe;
+mod publish;
 mod receive;
 mod registry;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use checkpoint::Checkpoint;
 pub use directory::Directory;
 pub use error::StorageError;
 pub use manifest::Manifest;
 pub use part::Part;
 pub use pool::Workers;
-pub use receive::{BUFFER_BYTES, Checkpoint, ReceiveError, Received, Receiver};
+pub use receive::{BUFFER_BYTES, ReceiveError, Received, Receiver};
 pub use registry::{Handle, Registry};
 
 use crate::domain::ids::{ImageId, StorageId};

@@ -13,13 +13,10 @@
 use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use sha2::{
-    Digest, Sha256,
-    digest::common::hazmat::{SerializableState, SerializedState},
-};
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 
-use super::{Directory, Part, StorageError, Workers, pool::Pending, writer::Writer};
+use super::{Checkpoint, Directory, Part, StorageError, Workers, pool::Pending, writer::Writer};
 use crate::domain::ids::ImageId;
 
 /// The most that one buffer of a transfer holds, in bytes. It grows with what arrives, up to this.
@@ -30,18 +27,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the writer of a transfer that was cut off may take to let go of the part.
 const HANDOVER: Duration = Duration::from_secs(5);
-
-/// Names the layout of [`Checkpoint::hash_state`], which only one minor version of sha2 promises to read.
-const HASH_STATE_VERSION: u8 = 1;
-
-/// A point from which a transfer can go on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkpoint {
-    /// Bytes that are durable.
-    pub offset: u64,
-    /// The running hash at `offset`, about 100 bytes that mean nothing to others.
-    pub hash_state: Vec<u8>,
-}
 
 /// A complete transfer.
 #[derive(Debug)]
@@ -84,6 +69,7 @@ pub struct Receiver {
     image: ImageId,
     expected: Option<u64>,
     limit: u64,
+    room_is_claimed: bool,
     file: Hand<Box<Writer>>,
     hash: Hand<Sha256>,
     /// What arrived and was not handed to the workers yet.
@@ -157,13 +143,18 @@ impl Receiver {
         if offset > expected.unwrap_or(limit).min(limit) {
             return Err(StorageError::BadCheckpoint);
         }
-        let hash = read_hash(&checkpoint.hash_state)?;
+        let hash = checkpoint.hash()?;
         let writer = reopen(&dir, &workers, image, offset, move |part| {
             part.truncate(offset)?;
             part.allocate(expected.unwrap_or(0))
         })
         .await?;
         Ok(Self::new(dir, workers, image, (expected, limit), (writer, offset), hash))
+    }
+
+    /// Whether the medium already holds the room for the whole file, so that what it reports as free does not include it.
+    pub fn room_is_claimed(&self) -> bool {
+        self.room_is_claimed
     }
 
     /// Bytes that have arrived, whether durable or not.
@@ -257,8 +248,15 @@ impl Receiver {
         (writer, handed): (Box<Writer>, u64),
         hash: Sha256,
     ) -> Self {
+        let room_is_claimed = writer.room_is_claimed();
         let (file, hash) = (Hand::Here(writer), Hand::Here(hash));
-        Self { dir, workers, image, expected, limit, file, hash, buffer: Vec::new(), in_flight: Arc::default(), handed }
+        Self { dir, workers, image, expected, limit, room_is_claimed, file, hash, buffer: Vec::new(), in_flight: Arc::default(), handed }
+    }
+
+    /// Bytes of memory in both buffers.
+    #[cfg(test)]
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.capacity() + self.in_flight.capacity()
     }
 
     /// Gives the buffer to the workers and goes on with the other one.
@@ -293,7 +291,7 @@ impl Receiver {
     async fn settle(&mut self, then: impl FnOnce(Box<Writer>) -> Hand<Box<Writer>> + Send + 'static) -> Result<Checkpoint, ReceiveError> {
         self.hand_over().await?;
         let hash = self.hash().await?;
-        let checkpoint = checkpoint_of(&hash, self.handed);
+        let checkpoint = Checkpoint::new(self.handed, &hash);
         self.file = match self.file.take(&self.workers).await? {
             None => Hand::Resting,
             Some(mut writer) => {
@@ -367,16 +365,4 @@ fn append(buffer: &mut Vec<u8>, bytes: &[u8]) {
         buffer.reserve_exact(capacity - buffer.len());
     }
     buffer.extend_from_slice(bytes);
-}
-
-fn checkpoint_of(hash: &Sha256, offset: u64) -> Checkpoint {
-    let mut hash_state = vec![HASH_STATE_VERSION];
-    hash_state.extend_from_slice(&hash.serialize());
-    Checkpoint { offset, hash_state }
-}
-
-fn read_hash(state: &[u8]) -> Result<Sha256, StorageError> {
-    let Some((&HASH_STATE_VERSION, state)) = state.split_first() else { return Err(StorageError::BadCheckpoint) };
-    let state = SerializedState::<Sha256>::try_from(state).map_err(|_| StorageError::BadCheckpoint)?;
-    Sha256::deserialize(&state).map_err(|_| StorageError::BadCheckpoint)
 }

@@ -65,6 +65,10 @@ impl Writer {
         Ok(())
     }
 
+    pub(super) fn room_is_claimed(&self) -> bool {
+        self.part.allocated()
+    }
+
     pub(super) fn into_part(self) -> Part {
         self.part
     }

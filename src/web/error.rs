@@ -76,6 +76,8 @@ impl std::fmt::Display for Error {
     }
 }
 
+impl std::error::Error for Error {}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
@@ -185,16 +187,12 @@ struct ErrorPage<'error> {
 /// Gives every error that has no words of its own, the framework's too, a page or a JSON body.
 pub async fn render(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let wants_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
-    let (http, request_id) = {
-        let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        (request.request().clone(), id)
-    };
-    let response = match next.call(request).await {
-        Ok(response) => response.map_into_boxed_body(),
-        Err(failed) => ServiceResponse::new(http, failed.error_response()),
-    };
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let response = next.call(request).await?.map_into_boxed_body();
     let status = response.status();
-    if !(status.is_client_error() || status.is_server_error()) || response.headers().contains_key(header::CONTENT_TYPE) && !is_plain(&response) {
+    if !(status.is_client_error() || status.is_server_error())
+        || response.headers().contains_key(header::CONTENT_TYPE) && !is_plain(&response)
+    {
         return Ok(response);
     }
     let error = response.response().extensions().get::<Error>().cloned().unwrap_or_else(|| of_status(status));

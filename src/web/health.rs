@@ -2,7 +2,10 @@
 
 use actix_web::{HttpResponse, web::Data};
 
-use crate::{db::people, operations::{Failure, Service}};
+use crate::{
+    db::people,
+    operations::{Failure, Service},
+};
 
 /// `GET /livez`: the process answers.
 pub async fn live() -> HttpResponse {

@@ -6,17 +6,24 @@
 pub mod assets;
 
 mod account;
+mod clusters;
 mod error;
+mod events;
 mod form;
 mod headers;
 mod health;
+mod images;
+mod new_image;
 mod page;
 mod request;
 mod routes;
 mod same_origin;
 mod session;
 mod set_up;
+mod settings;
 mod sign_in;
+mod storages;
+mod systems;
 
 use actix_web::{
     App,

@@ -1,9 +1,6 @@
 //! What is known of a request before anything else: its number, who sent it, and a line in the log when it is answered.
 
-use std::{
-    net::IpAddr,
-    time::Instant,
-};
+use std::{net::IpAddr, time::Instant};
 
 use actix_web::{
     HttpMessage, HttpRequest,

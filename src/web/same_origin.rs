@@ -5,7 +5,8 @@
 //! needs no token in the form, which would have to precede a file of many gigabytes.
 
 use actix_web::{
-    body::MessageBody,
+    ResponseError,
+    body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{Method, StatusCode, header},
     middleware::Next,
@@ -16,7 +17,7 @@ use super::error::Error;
 use crate::operations::Service;
 
 /// The middleware.
-pub async fn check(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+pub async fn check(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     if !safe {
         let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
@@ -26,10 +27,11 @@ pub async fn check(request: ServiceRequest, next: Next<impl MessageBody>) -> Res
             let sentence = "The request did not come from a page of this console. Open the console in a tab of its own and try again from there. \
                             If you reach it through a proxy, the proxy must pass on the Host header, or the setting public_url must name the \
                             address that people type.";
-            return Err(Error::new(StatusCode::FORBIDDEN, "origin", "Refused for safety", sentence).into());
+            let error = Error::new(StatusCode::FORBIDDEN, "origin", "Refused for safety", sentence);
+            return Ok(request.into_response(error.error_response()));
         }
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
 /// Whether a change comes from a page of our own.

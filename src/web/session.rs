@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use actix_web::{
-    FromRequest, HttpMessage, HttpRequest, HttpResponse,
+    FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
     cookie::{Cookie, SameSite, time::Duration as CookieAge},
     dev::{Payload, ServiceRequest, ServiceResponse},
@@ -92,16 +92,25 @@ pub fn no_session_cookie(config: &Config) -> Cookie<'static> {
 }
 
 /// The middleware: finds the session, or sends the browser to sign in.
-pub async fn require(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+pub async fn require(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let path = request.path();
     let open = OPEN.iter().any(|open| path == *open || open.ends_with('/') && path.starts_with(open));
-    let Some(service) = request.app_data::<Data<Service>>().cloned() else { return Err(Error::unexpected("no service").into()) };
-    match find(&request, &service).await? {
-        Some(found) => {
+    let found = match request.app_data::<Data<Service>>().cloned() {
+        Some(service) => find(&request, &service).await,
+        None => Err(Error::unexpected("no service")),
+    };
+    match found {
+        Ok(Some(found)) => {
             request.extensions_mut().insert(found);
         }
-        None if !open => return Ok(ask(request, &service).await?.map_into_boxed_body()),
-        None => {}
+        Ok(None) if open => {}
+        Ok(None) => return Ok(ask(request).await),
+        // Static files and the pages of health and set-up do not wait for the records.
+        Err(_) if open => {}
+        Err(failed) => return Ok(request.into_response(failed.error_response())),
     }
     Ok(next.call(request).await?.map_into_boxed_body())
 }
@@ -117,9 +126,8 @@ async fn find(request: &ServiceRequest, service: &Service) -> Result<Option<Sign
     let found = service.db.read(move |conn| Ok::<_, Failure>(people::session(conn, &wanted)?)).await?;
     let now = clock::now();
     let (idle, longest) = (config.session_idle, config.session_longest);
-    let alive = |session: &people::Session| {
-        !session.user.disabled && now.since(session.seen_at) < idle && now.since(session.created_at) < longest
-    };
+    let alive =
+        |session: &people::Session| !session.user.disabled && now.since(session.seen_at) < idle && now.since(session.created_at) < longest;
     let Some(session) = found.filter(alive) else { return Ok(None) };
     // What the page does by itself is no sign of life of the person.
     let background = request.headers().contains_key("x-background");
@@ -141,25 +149,25 @@ async fn find(request: &ServiceRequest, service: &Service) -> Result<Option<Sign
 }
 
 /// Nobody is signed in: a page leads to sign-in and back; a form is kept; anything else is told so.
-async fn ask(mut request: ServiceRequest, service: &Service) -> Result<ServiceResponse, actix_web::Error> {
+async fn ask(mut request: ServiceRequest) -> ServiceResponse {
     let wants_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
     if wants_json {
-        return Err(Error::not_signed_in().into());
+        return request.into_response(Error::not_signed_in().error_response());
     }
     let here = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     match *request.method() {
         Method::GET | Method::HEAD => {
             let next = serde_html_form::to_string([("next", local_path(&here))]).unwrap_or_default();
             let answer = HttpResponse::SeeOther().insert_header((header::LOCATION, format!("/sign-in?{next}"))).finish();
-            Ok(request.into_response(answer))
+            request.into_response(answer)
         }
         Method::POST if is_short_form(&request) => {
             let body = request.extract::<web::Bytes>().await.ok();
             let kept = body.and_then(|body| String::from_utf8(body.to_vec()).ok());
-            let answer = sign_in::page_for_expired(service, local_path(&here), kept)?;
-            Ok(request.into_response(answer))
+            let answer = sign_in::page_for_expired(local_path(&here), kept).unwrap_or_else(|failed| failed.error_response());
+            request.into_response(answer)
         }
-        _ => Err(Error::not_signed_in().into()),
+        _ => request.into_response(Error::not_signed_in().error_response()),
     }
 }
 

@@ -43,7 +43,7 @@ pub async fn show(request: HttpRequest, me: Option<SignedIn>) -> Result<HttpResp
 }
 
 /// The sign-in page in answer to a form whose session has ended; what was typed is kept in it.
-pub fn page_for_expired(_service: &Service, here: &str, kept: Option<String>) -> Result<HttpResponse, Error> {
+pub fn page_for_expired(here: &str, kept: Option<String>) -> Result<HttpResponse, Error> {
     let notice = Some("Your session has ended. Sign in again; what you typed is kept.");
     bare_html(StatusCode::UNAUTHORIZED, &SignInPage { next: here.to_owned(), kept, notice, ..SignInPage::default() })
 }
@@ -72,7 +72,8 @@ pub async fn submit(request: HttpRequest, service: Data<Service>, fields: Fields
             bare_html(StatusCode::UNPROCESSABLE_ENTITY, &SignInPage { email, next, kept, problem, notice: None })
         }
         Err(Failure::TooOften(seconds)) => {
-            let problem = Some(format!("Too many attempts. Wait {seconds} {}, then try again.", if seconds == 1 { "second" } else { "seconds" }));
+            let problem =
+                Some(format!("Too many attempts. Wait {seconds} {}, then try again.", if seconds == 1 { "second" } else { "seconds" }));
             let mut answer = bare_html(StatusCode::TOO_MANY_REQUESTS, &SignInPage { email, next, kept, problem, notice: None })?;
             answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
             Ok(answer)

@@ -4,7 +4,7 @@
 export const one = (selector, root = document) => root.querySelector(selector);
 
 /** @type {(s: string, root?: ParentNode) => HTMLElement[]} */
-export const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+export const all = (selector, root = document) => /** @type {HTMLElement[]} */ ([...root.querySelectorAll(selector)]);
 
 /** @type {Map<string, WeakSet<Element>>} */
 const seen = new Map();
@@ -16,7 +16,7 @@ const seen = new Map();
 export function each(root, selector, key, fn) {
   const done = seen.get(key) ?? seen.set(key, new WeakSet()).get(key);
   const found = all(selector, root);
-  if (root instanceof Element && root.matches(selector)) found.unshift(root);
+  if (root instanceof HTMLElement && root.matches(selector)) found.unshift(root);
   for (const el of found) if (!done.has(el)) { done.add(el); fn(el); }
 }
 
@@ -116,8 +116,8 @@ export function showErrors(form, errors) {
     if (control && !href && row) {
       const id = `${control.id || field}-js-error`;
       const text = make('p', { className: 'error', id, 'data-js-error': '' }, icon('blocked'), make('span', {}, make('span', { className: 'visually-hidden' }, 'Error: '), message));
-      const label = row.querySelector('legend, label');
-      if (label) label.after(text); else row.prepend(text);
+      const label = row.querySelector('legend, label'), drop = control.closest('.drop');
+      if (drop) drop.before(text); else if (label) label.after(text); else row.prepend(text);
       control.setAttribute('aria-invalid', 'true');
       control.setAttribute('aria-describedby', `${control.getAttribute('aria-describedby') ?? ''} ${id}`.trim());
     }

@@ -5,7 +5,7 @@ import { each, one } from './dom.js';
 export function start(root) {
   each(root, 'form[data-bulk]', 'bulk', (form) => {
     const bar = form.matches('[data-bulk-bar]') ? form : one('[data-bulk-bar]', form) ?? form;
-    const count = one('[data-bulk-count]', form), matching = one('[data-select-matching]', form);
+    const count = one('[data-bulk-count]', form), matching = /** @type {HTMLInputElement | null} */ (one('[data-select-matching]', form));
     const inputs = () => /** @type {HTMLInputElement[]} */ ([...form.elements].filter((el) => el instanceof HTMLInputElement && el.type === 'checkbox'));
     const rows = () => inputs().filter((input) => input.name === 'ids' && !input.disabled);
     const head = () => inputs().find((input) => input.hasAttribute('data-select-all'));

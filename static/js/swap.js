@@ -88,6 +88,7 @@ function apply(html, url, push, quiet) {
   navigation(page);
   const flash = one('#flash'), newFlash = one('#flash', page);
   if (flash && !here.contains(flash)) flash.replaceChildren(...(newFlash && !main.contains(newFlash) ? newFlash.childNodes : []));
+  const inside = here.contains(document.activeElement);
   here.replaceWith(main);
   again(main);
 
@@ -104,6 +105,10 @@ function apply(html, url, push, quiet) {
     scrollTo(0, top);
     focus.focus({ preventScroll: !target && !summary });
     announce(said.join('. '));
+  } else if (inside) {
+    const heading = one('h1', main) ?? main;
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
   }
   document.dispatchEvent(new CustomEvent('vmimg:page'));
 }

@@ -3,7 +3,7 @@ import { all, announce, ask, busy, clearErrors, duration, each, make, one, showE
 import { firstLook, look } from './files.js';
 import { keep, submitSoft, swapTo, titlePrefix } from './swap.js';
 
-/** @typedef {{id: string, image: string, name: string, file: File, xhr: XMLHttpRequest, sent: number, speed: number, mark: [number, number], said: number, last: number, state: 'sending' | 'checking' | 'lost' | 'stopped' | 'done', text: string, shown: boolean}} Upload */
+/** @typedef {{id: string, image: string, name: string, file: File, xhr: XMLHttpRequest, sent: number, speed: number, mark: [number, number], said: number, last: number, state: 'sending' | 'checking' | 'lost' | 'stopped' | 'done', text: string, shown: number}} Upload */
 
 /** Milliseconds without a byte: said; given up (the server lets go 60 s after the last byte). */
 const STALL = 8_000, GIVE_UP = 75_000;
@@ -26,7 +26,7 @@ export function begin({ image, content, file, name }) {
   if (uploads.has(id) && running()) return;
   const xhr = new XMLHttpRequest(), body = new FormData();
   /** @type {Upload} */
-  const upload = { id, image, name, file, xhr, sent: 0, speed: 0, mark: [performance.now(), 0], said: 0, last: performance.now(), state: 'sending', text: '', shown: false };
+  const upload = { id, image, name, file, xhr, sent: 0, speed: 0, mark: [performance.now(), 0], said: 0, last: performance.now(), state: 'sending', text: '', shown: -9999 };
   uploads.set(id, upload);
   body.append('file', file, file.name);
   xhr.open('POST', content);
@@ -57,9 +57,10 @@ function progress(upload, sent) {
   const ten = Math.floor(percent(upload) / 10) * 10;
   if (ten > upload.said && ten < 100) { upload.said = ten; announce(`${upload.name}: ${ten} % sent`); }
   // The page was made before the first byte: once more, now with the progress on it.
-  if (!upload.shown && onItsPage(upload) && upload.sent > 0) {
-    upload.shown = true;
-    if (!panel(upload)) setTimeout(() => { if (onItsPage(upload) && upload.state === 'sending') swapTo(upload.image, { push: false, quiet: true }); }, 500);
+  if (upload.sent > 0 && now - upload.shown > 2500 && onItsPage(upload) && !panel(upload)) {
+    upload.shown = now;
+    const { activeElement } = document, inUse = activeElement?.closest('main') && !(activeElement.matches('h1, main') || activeElement.closest('form[data-upload-again]'));
+    if (!inUse) setTimeout(() => { if (onItsPage(upload) && upload.state === 'sending') swapTo(upload.image, { push: false, quiet: true }); }, 400);
   }
   draw();
 }

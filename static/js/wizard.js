@@ -60,7 +60,7 @@ function picker(box) {
   input.addEventListener('change', () => take(input.files?.[0]));
   form.addEventListener('change', (event) => { if (/** @type {HTMLInputElement} */ (event.target).name === 'storage') check(); });
   for (const kind of ['dragover', 'dragenter']) box.addEventListener(kind, (event) => { event.preventDefault(); box.classList.add('over'); });
-  box.addEventListener('dragleave', (event) => { if (!box.contains(/** @type {DragEvent} */ (event).relatedTarget)) box.classList.remove('over'); });
+  box.addEventListener('dragleave', (event) => { if (!box.contains(/** @type {Node | null} */ (/** @type {DragEvent} */ (event).relatedTarget))) box.classList.remove('over'); });
   box.addEventListener('drop', (event) => {
     event.preventDefault();
     box.classList.remove('over');
@@ -90,7 +90,7 @@ async function step(event, form) {
     busy(form, false);
     const wrong = (state.answer?.errors ?? []).filter((error) => error.field === undefined || error.field === 'file');
     if (state.answer && !state.answer.ok && wrong.length) {
-      showErrors(form, wrong.map((error) => ({ field: one('input[type=file]', box)?.id, ...error, ...(error.field === 'file' && { field: one('input[type=file]', box)?.id }) })));
+      showErrors(form, wrong.map((error) => ({ ...error, field: one('input[type=file]', box)?.id })));
       return;
     }
     for (const [field, value] of [['file_name', state.file.name], ['file_size', String(state.file.size)]]) {

@@ -168,10 +168,8 @@ pub fn list(conn: &mut Conn, filter: &Filter, sort: Sort, descending: bool, page
     let order = sql::<Text>(&format!("{column} {direction}, images.id {direction}"));
     let limit = i64::try_from(size + 1).unwrap_or(i64::MAX);
     let rows: Vec<(Image, Storage, Option<Upload>, String)> = query.order(order).limit(limit).load(conn)?;
-    let rows = rows
-        .into_iter()
-        .map(|(image, storage, upload, search_key)| Row { found: Found { image, storage, upload }, search_key })
-        .collect();
+    let rows =
+        rows.into_iter().map(|(image, storage, upload, search_key)| Row { found: Found { image, storage, upload }, search_key }).collect();
     Ok(Slice::cut(rows, page, size))
 }
 

@@ -1,0 +1,66 @@
+# Everything that is done to this project by one word. Plain `make` lists the words.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+export CARGO_TERM_COLOR ?= always
+
+.PHONY: help test checks dev fix lint unit docs build e2e e2e-run screenshots bench clean-tools
+
+help: ## List these words
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## Install and start what the tests need, then run every check there is
+	@tests/tools/setup
+	@tests/tools/postgres with $(MAKE) checks
+
+# What `make test` runs once the tools are there and a PostgreSQL answers at $VMIMG_TEST_POSTGRES.
+checks: lint unit docs build e2e-run
+
+dev: ## Run the console with debug log, its state in ./vmimg-data
+	@VMIMG_LOG="$${VMIMG_LOG:-info,vmimg=debug}" cargo run -- serve
+
+fix: ## Format, and let clippy correct what it can
+	cargo fmt
+	cargo clippy --fix --allow-dirty --allow-staged --all-targets
+
+lint: ## Formatting and clippy, with warnings denied
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+unit: ## Unit and integration tests on both databases (needs $VMIMG_TEST_POSTGRES; see tests/tools/postgres)
+	@: "$${VMIMG_TEST_POSTGRES:?names no PostgreSQL: run 'make test', or 'tests/tools/postgres with make unit'}"
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	    cargo nextest run --locked --run-ignored all --no-tests fail; \
+	else \
+	    cargo test --locked --lib --bins --tests -- --include-ignored; \
+	fi
+
+docs: ## The crate's documentation, with warnings denied
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+build: ## The release binary
+	cargo build --locked --release
+
+e2e: ## Only the browser tests, with all that they need
+	@tests/tools/setup
+	@tests/tools/postgres with $(MAKE) build e2e-run
+
+e2e-run:
+	node --test --test-reporter=spec e2e/
+
+screenshots: ## The browser tests, keeping pictures in docs/screenshots
+	@tests/tools/setup
+	@VMIMG_SCREENSHOTS=1 tests/tools/postgres with $(MAKE) build e2e-run
+
+bench: ## How long 1 GiB takes through the form, against dd and openssl (fails above 2.5 times)
+	@tests/tools/setup bench
+	@$(MAKE) build
+	@benches/upload.sh
+
+clean-tools: ## Remove what the tests installed below this folder and the test database
+	@tests/tools/postgres stop
+	rm -rf e2e/node_modules
