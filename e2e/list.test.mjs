@@ -24,7 +24,7 @@ describe('list of images', () => {
     ({ server, client } = await startConsole());
     for (const label of ['ALPHA', 'BETA', 'GAMMA']) isos[label] = makeIso(join(server.folder, `${label.toLowerCase()}.iso`), { label, kib: label.length * 40 });
     cluster = (await client.send('/clusters/new', { name: 'Production' }, /clusters/)).split('?')[0].split('/').pop();
-    await client.addStorage({ name: 'nfs-images', clusters: cluster });
+    await client.addStorage({ name: 'nfs-images', cluster });
     await client.createImage({ name: 'debian-13-netinst', iso: isos.ALPHA, os: 'debian-13' });
     await client.createImage({ name: 'Debian live', iso: isos.BETA, os: 'debian-13', storage: 'nfs-images' });
     await client.createImage({ name: 'windows-11', iso: isos.GAMMA, os: 'windows-11', storage: 'nfs-images', note: 'for the desks' });

@@ -50,7 +50,7 @@ for (const database of DATABASES) {
         assert.match(told, why, `${status}: why it cannot be deleted`);
         const refused = await client.fetch(`${path}/deletion`);
         assert.ok([200, 409].includes(refused.status), 'the question has an answer');
-        assert.match((await refused.text()).replace(/&[#\w]+;/g, ''), new RegExp(why.source.replace(/[“”]/g, '')), 'the page of the deletion gives the same reason');
+        assert.match(await refused.text(), why, 'the page of the deletion gives the same reason');
       }
     };
     const available = () => expectStatus(image, 'Available', { deletable: true });
@@ -64,7 +64,7 @@ for (const database of DATABASES) {
     test('UX 33, 61: an unreachable storage is Degraded within 10 s, and so are its images; nothing is written in its place', async () => {
       const begun = Date.now();
       renameSync(folder, `${folder}-away`);
-      const why = /storage “?shelf”? is degraded/i;
+      const why = /“shelf” is degraded/i;
       await expectStatus(image, 'Degraded', { says: /shelf/, remedy: /mount|path|storage/i, deletable: false, why });
       assert.ok(Date.now() - begun < 10_500, `Degraded within 10 s, it took ${Date.now() - begun} ms`);
       await expectStatus(unfinished, 'Degraded', { says: /shelf/, deletable: false, why });

@@ -6,3 +6,4 @@ export * from './support/media.mjs';
 export * from './support/console.mjs';
 export * from './support/client.mjs';
 export * from './support/wizard.mjs';
+export * from './support/routes.mjs';

@@ -49,11 +49,14 @@ export async function statusOf(page) {
   return (await page.locator('h1 .status, .top .status').first().innerText()).trim();
 }
 
-/** Waits until the page, loaded again and again, shows this status. @param {import('playwright-core').Page} page */
+/** Waits until an image's page shows this status: by itself where scripts keep it up to date, else loaded again and again. */
 export async function waitForStatus(page, path, status, within = 20_000) {
   const end = Date.now() + within;
-  for (let seen = ''; ; await page.waitForTimeout(250)) {
-    await page.goto(path);
+  const isThere = async () => new URL(page.url()).pathname === path;
+  const isLive = () => page.evaluate(() => document.querySelector('time[data-relative][title]') !== null).catch(() => true);
+  for (let seen = ''; ; await page.waitForTimeout(200)) {
+    // A page that sends a file must not be left.
+    if (!(await isThere() && await isLive())) await page.goto(path);
     seen = await statusOf(page);
     if (status instanceof RegExp ? status.test(seen) : seen === status) return;
     assert.ok(Date.now() < end, `${path} is ${seen}, not ${status}, after ${within / 1000} s`);

@@ -47,7 +47,16 @@ function newDatabase() {
   if (!base) throw new Error('VMIMG_TEST_POSTGRES names no PostgreSQL: run `make e2e`, or `tests/tools/postgres with node --test e2e/`');
   const name = `e2e_${process.pid}_${Math.random().toString(36).slice(2, 8)}`;
   psql(`${base}postgres`, `CREATE DATABASE ${name}`);
-  return { url: `${base}${name}`, drop: () => psql(`${base}postgres`, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+  return {
+    url: `${base}${name}`,
+    drop: () => psql(`${base}postgres`, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`),
+    away() {
+      const allow = (yes) => psql(`${base}postgres`, `ALTER DATABASE ${name} ALLOW_CONNECTIONS ${yes}`);
+      allow(false);
+      psql(`${base}postgres`, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
+      return () => allow(true);
+    },
+  };
 }
 
 /** @typedef {Awaited<ReturnType<typeof startServer>>} Server */
@@ -130,6 +139,14 @@ export async function startServer({ database = 'sqlite', env = {} } = {}) {
     sql(statements) {
       if (db) return psql(db.url, statements);
       return execFileSync('sqlite3', ['-cmd', '.timeout 10000', join(dataDir, 'vmimg.db')], { input: statements, encoding: 'utf8' }).trim();
+    },
+    /** Nobody can reach the records (PostgreSQL) or change them (SQLite) until the answered function is called. */
+    takeDatabaseAway() {
+      if (db) return db.away();
+      const holder = spawn('sqlite3', [join(dataDir, 'vmimg.db')], { stdio: ['pipe', 'ignore', 'inherit'] });
+      holder.stdin.write('PRAGMA busy_timeout = 10000;\nBEGIN IMMEDIATE;\n');
+      execFileSync('sleep', ['0.5']);
+      return () => new Promise((resolve) => { holder.once('exit', resolve); holder.stdin.end('ROLLBACK;\n'); });
     },
     /** A fresh folder that can become a storage. */
     place(name) {

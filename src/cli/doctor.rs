@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Outcome;
 use crate::{
     config::Config,
-    db::{Db, DbError, migrate, storages},
+    db::{Db, migrate, storages},
     domain::{size, storage::Health},
     storage::Directory,
 };
@@ -29,7 +29,7 @@ pub fn run(config: &Config) -> Outcome {
         Ok(db) => {
             line("database", Ok(config.database.words().to_owned()));
             line("schema", schema(db));
-            let all = db.read_now(|conn| Ok::<_, DbError>(storages::all(conn, None)?)).unwrap_or_default();
+            let all = db.read_now(|conn| storages::all(conn, None)).unwrap_or_default();
             for storage in all.into_iter().filter(|storage| storage.health != Health::Removed) {
                 let looked = Directory::at(&storage.path, storage.id).probe();
                 let words = looked.map(|space| format!("{}, {} free", storage.path, size::words(space.free_bytes)));

@@ -4,18 +4,17 @@ const UNITS: [(&str, u64); 5] = [("PiB", 1 << 50), ("TiB", 1 << 40), ("GiB", 1 <
 
 /// `4.7 GiB`, `64 KiB`, `512 bytes`: one decimal, left away where it is zero.
 pub fn words(bytes: u64) -> String {
-    for (index, (_, factor)) in UNITS.iter().enumerate().rev() {
-        // Rounded to tenths; what rounds up to 1,024 of a unit belongs to the next larger one.
-        let tenths = (u128::from(bytes) * 10 + u128::from(*factor) / 2) / u128::from(*factor);
-        if tenths < 10 || (bytes < *factor) {
-            break;
-        }
-        if tenths < 10_240 || index == 0 {
-            let unit = UNITS[index].0;
-            return if tenths % 10 == 0 { format!("{} {unit}", tenths / 10) } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) };
-        }
+    let Some(index) = UNITS.iter().position(|(_, factor)| bytes >= *factor) else {
+        return if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") };
+    };
+    let tenths = |factor: u64| (u128::from(bytes) * 10 + u128::from(factor) / 2) / u128::from(factor);
+    // What rounds up to 1,024 of a unit is 1 of the next larger one.
+    let larger = index.checked_sub(1).filter(|_| tenths(UNITS[index].1) >= 10_240);
+    let (unit, factor) = UNITS[larger.unwrap_or(index)];
+    match tenths(factor) {
+        tenths if tenths % 10 == 0 => format!("{} {unit}", tenths / 10),
+        tenths => format!("{}.{} {unit}", tenths / 10, tenths % 10),
     }
-    if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
 }
 
 /// `5,081,088 bytes`.
@@ -28,7 +27,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

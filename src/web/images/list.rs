@@ -201,6 +201,7 @@ enum Empty {
 /// What somebody who has just begun can do next.
 struct Started {
     show: bool,
+    image: bool,
     other_storage: bool,
 }
 
@@ -245,6 +246,7 @@ pub async fn show(request: HttpRequest, service: Data<Service>, me: SignedIn) ->
     };
     let counted = matching <= COUNTED.unsigned_abs();
     let matching_words = if counted { size::counted(matching, "image", "images") } else { "10,000+ images".to_owned() };
+    let present = all_storages.iter().filter(|storage| storage.health != crate::domain::storage::Health::Removed).count();
     let hidden: Vec<&str> = me.user.list_columns.split(',').collect();
     let columns = COLUMNS.map(|(key, words)| Column { key, words, shown: !hidden.contains(&key) });
     let here = link(&view.query(&[]));
@@ -263,7 +265,11 @@ pub async fn show(request: HttpRequest, service: Data<Service>, me: SignedIn) ->
         here,
         previous,
         next,
-        started: Started { show: visible && !filtered && rows.is_empty(), other_storage: all_storages.len() > 1 },
+        started: Started {
+            image: !rows.is_empty(),
+            other_storage: present > 1,
+            show: visible && !filtered && (rows.is_empty() || present < 2),
+        },
         empty,
         rows,
     };
