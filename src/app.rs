@@ -22,6 +22,8 @@ use crate::{
 
 /// How long requests under way may go on after the service was told to stop.
 const GRACE: u64 = 20;
+/// The signal for a file that grows beyond a limit, on Linux.
+const SIGXFSZ: i32 = 25;
 
 /// Why the service cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,8 @@ pub async fn start(service: Service) -> Result<Running, StartError> {
     if matches!(service.config.database, Address::Sqlite(_)) {
         jobs::end_leases_of_earlier_processes(&service).await?;
     }
+    // A write beyond the system's limit for one file must be an error of that write, not the end of the process.
+    let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ));
     let wanted = service.config.listen;
     let fault = |source| StartError::Listen { address: wanted, source };
     let for_app = service.clone();

@@ -304,6 +304,12 @@ pub fn available_on(conn: &mut Conn, storage: StorageId, after: &str, most: i64)
     Ok(rows.into_iter().filter_map(|(id, bytes, state)| Some((id.parse().ok()?, unsigned(bytes), state.parse().ok()?))).collect())
 }
 
+/// What the last look at an image's file found.
+pub fn file_state(conn: &mut Conn, id: ImageId) -> DbResult<Option<FileState>> {
+    let word: Option<String> = images::table.filter(images::id.eq(id.to_string())).select(images::file_state).first(conn).optional()?;
+    Ok(word.and_then(|word| word.parse().ok()))
+}
+
 /// Which of these images the service has a record of, being deleted or not.
 pub fn known(conn: &mut Conn, ids: &[ImageId]) -> DbResult<Vec<(ImageId, Stored)>> {
     let rows: Vec<(String, String)> =

@@ -1,6 +1,10 @@
 //! Work that is done later, enqueued in the transaction of the change that it follows.
 
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_query,
+    sql_types::{BigInt, Text},
+};
 
 use super::{Conn, DbResult, Tx, schema::jobs, storages::unsigned};
 use crate::{
@@ -56,6 +60,21 @@ pub fn enqueue(tx: &mut Tx<'_>, kind: Kind, storage: StorageId, image: ImageId, 
             jobs::created_at.eq(now.micros()),
         ))
         .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Enqueues a comparison of the digest of every Available image of a storage that none waits for yet, in one statement however many there
+/// are. Such a job has its image's identifier.
+pub fn enqueue_verification(tx: &mut Tx<'_>, storage: StorageId, now: Timestamp) -> DbResult<()> {
+    sql_query(
+        "INSERT INTO jobs (id, kind, storage_id, image_id, attempts, run_after, created_at) \
+         SELECT images.id, 'verify_image', images.storage_id, images.id, 0, $1, $1 FROM images \
+         WHERE images.storage_id = $2 AND images.status = 'available' \
+         AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = images.id)",
+    )
+    .bind::<BigInt, _>(now.micros())
+    .bind::<Text, _>(storage.to_string())
+    .execute(tx.conn())?;
     Ok(())
 }
 

@@ -248,10 +248,9 @@ impl Marked {
         if !name_taken(storages::bring_back(tx, &new, now), taken)? {
             return Err(Failure::Stale);
         }
-        check_storage::apply(tx, id, &contents, author, now)?;
-        for (image, ..) in check_storage::all_available(tx.conn(), id)? {
-            jobs::enqueue(tx, jobs::Kind::VerifyImage, id, image, now)?;
-        }
+        let news = check_storage::differences(tx.conn(), id, &contents)?;
+        check_storage::apply(tx, id, &news, author, now)?;
+        jobs::enqueue_verification(tx, id, now)?;
         jobs::wake(tx, id, now)?;
         let images = storages::image_count(tx.conn(), id)?;
         let detail = format!("At {}, with {}.", new.path, size::counted(images, "image", "images"));

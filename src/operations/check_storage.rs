@@ -23,6 +23,8 @@ use crate::{
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// Images that are compared in one go.
 const BATCH: i64 = 10_000;
+/// Differences that are recorded in one transaction.
+const RECORDED_AT_ONCE: usize = 200;
 
 /// Looks at a storage for somebody, and compares its files with the records.
 pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId) -> Result<Storage, Failure> {
@@ -124,16 +126,21 @@ pub async fn reconcile(service: &Service, storage: &Storage) -> Result<(), Failu
         tracing::info!(storage = %id, image = %image, "removing what an interrupted transfer left");
         handle.run(move |directory| directory.remove(image)).await?;
     }
-    service
+    let (news, unknown) = service
         .db
-        .write(move |tx| {
-            let now = clock::now();
-            let known = known_files(tx.conn(), &contents)?;
+        .read(move |conn| {
+            let known = known_files(conn, &contents)?;
             let unknown = (contents.images.len() as u64).saturating_sub(known) + contents.unknown;
-            storages::record_unknown_files(tx, id, unknown)?;
-            apply(tx, id, &contents, &watcher(), now)
+            Ok::<_, Failure>((differences(conn, id, &contents)?, unknown))
         })
-        .await
+        .await?;
+    service.db.write(move |tx| Ok::<_, Failure>(storages::record_unknown_files(tx, id, unknown)?)).await?;
+    // In small transactions: when a whole storage's files are gone, everybody else's changes must still come through.
+    for batch in news.chunks(RECORDED_AT_ONCE) {
+        let batch = batch.to_vec();
+        service.db.write(move |tx| apply(tx, id, &batch, &watcher(), clock::now())).await?;
+    }
+    Ok(())
 }
 
 /// Files of ours that no record stands behind any more: parts without a transfer under way, and whole files whose image is not Available
@@ -191,22 +198,27 @@ pub fn all_available(conn: &mut Conn, id: StorageId) -> Result<Vec<(ImageId, u64
     }
 }
 
-/// Marks the images whose files are missing or have another size, and clears the mark of those whose files are back.
-pub fn apply(tx: &mut Tx<'_>, id: StorageId, contents: &Contents, author: &Author, now: Timestamp) -> Result<(), Failure> {
+/// Images whose files are missing, have another size, or are back; what a look finds of those that it says nothing new of is left out.
+pub fn differences(conn: &mut Conn, id: StorageId, contents: &Contents) -> Result<Vec<(ImageId, FileState)>, Failure> {
     let sizes: HashMap<ImageId, u64> = contents.images.iter().copied().collect();
-    for (image, recorded, last) in all_available(tx.conn(), id)? {
+    let news = |(image, recorded, last): (ImageId, u64, FileState)| {
         let found = match sizes.get(&image) {
             None => FileState::Missing,
-            Some(bytes) if *bytes != recorded => FileState::Changed,
-            // A file of the right size whose digest differed stays marked until its digest agrees.
-            Some(_) if last == FileState::Changed => {
-                jobs::enqueue(tx, jobs::Kind::VerifyImage, id, image, now)?;
-                continue;
-            }
-            Some(_) => FileState::Sound,
+            Some(bytes) if *bytes == recorded => FileState::Sound,
+            Some(_) => FileState::Changed,
         };
-        if found != last {
-            record_file(tx, id, image, found, author, now)?;
+        (found != last).then_some((image, found))
+    };
+    Ok(all_available(conn, id)?.into_iter().filter_map(news).collect())
+}
+
+/// Records such differences. A file of the right size whose digest differed stays marked until its digest agrees: a job compares it.
+pub fn apply(tx: &mut Tx<'_>, id: StorageId, news: &[(ImageId, FileState)], author: &Author, now: Timestamp) -> Result<(), Failure> {
+    for (image, found) in news {
+        if *found == FileState::Sound && images::file_state(tx.conn(), *image)? == Some(FileState::Changed) {
+            jobs::enqueue(tx, jobs::Kind::VerifyImage, id, *image, now)?;
+        } else {
+            record_file(tx, id, *image, *found, author, now)?;
         }
     }
     Ok(())

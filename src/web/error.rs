@@ -52,6 +52,11 @@ impl Error {
         Self::new(StatusCode::UNAUTHORIZED, "not_signed_in", "You are signed out", "Sign in and try again.")
     }
 
+    /// The request did not arrive in time.
+    pub fn too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "Too slow", "The request did not arrive in time. Try again.")
+    }
+
     /// Nobody expected this; `cause` goes into the log.
     pub fn unexpected(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "unexpected error");
@@ -234,7 +239,7 @@ fn of_status(status: StatusCode) -> Error {
         StatusCode::PAYLOAD_TOO_LARGE => {
             Error::new(status, "too_large", "Too large", "What was sent is larger than this page takes. Send less.")
         }
-        StatusCode::REQUEST_TIMEOUT => Error::new(status, "too_slow", "Too slow", "The request did not arrive in time. Try again."),
+        StatusCode::REQUEST_TIMEOUT => Error::too_slow(),
         status if status.is_client_error() => Error { status, ..Error::bad_request("Go back and try again from the page itself.") },
         status => Error { status, ..Error::unexpected(format!("an answer {status} without words")) },
     }

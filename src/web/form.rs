@@ -1,6 +1,6 @@
 //! Reads forms and queries: pairs of names and texts, each field once unless a page says that it may come several times.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::StatusCode, web};
 use futures_util::future::LocalBoxFuture;
@@ -10,6 +10,9 @@ use crate::domain::ids::SubmissionId;
 
 /// Largest form that is not a file, in bytes.
 pub const MOST_BYTES: usize = 256 * 1024;
+
+/// A form that is not a file arrives within this time, or the connection is given up.
+pub const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
 
 /// The fields of a form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,7 +74,8 @@ impl FromRequest for Fields {
                 let sentence = "This address takes a form (application/x-www-form-urlencoded).";
                 return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "form.type", "This cannot be understood", sentence));
             }
-            let body = body.await.map_err(|failed| match failed.as_response_error().status_code() {
+            let body = tokio::time::timeout(ARRIVES_WITHIN, body).await.map_err(|_| Error::too_slow())?;
+            let body = body.map_err(|failed| match failed.as_response_error().status_code() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
                     let sentence = format!("The form is larger than {} KiB. Shorten what you typed.", MOST_BYTES / 1024);
                     Error::new(StatusCode::PAYLOAD_TOO_LARGE, "form.too_large", "Too large", sentence)

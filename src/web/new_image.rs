@@ -426,7 +426,7 @@ pub async fn create_with_file(
     let mut answer = match created {
         Ok((image, part)) => {
             let here = format!("/images/{image}");
-            let flash = match receive(&service, &me.actor, image, part).await {
+            let flash = match receive(&service, &me.actor, image, part, &mut form).await {
                 Ok(()) => Flash::plain("The file is complete. The image is Available.", "", ""),
                 // The image is there and says why it is Pending.
                 Err(failed) => Flash::plain(&Error::from(failed).sentence, "", "").bad(),

@@ -17,6 +17,7 @@ use actix_web::{
 
 use super::{
     error::Error,
+    form::ARRIVES_WITHIN,
     page::local_path,
     request::{ClientAddress, RequestId},
     sign_in,
@@ -162,7 +163,7 @@ async fn ask(mut request: ServiceRequest) -> ServiceResponse {
             request.into_response(answer)
         }
         Method::POST if is_short_form(&request) => {
-            let body = request.extract::<web::Bytes>().await.ok();
+            let body = tokio::time::timeout(ARRIVES_WITHIN, request.extract::<web::Bytes>()).await.ok().and_then(Result::ok);
             let kept = body.and_then(|body| String::from_utf8(body.to_vec()).ok());
             let answer = sign_in::page_for_expired(local_path(&here), kept).unwrap_or_else(|failed| failed.error_response());
             request.into_response(answer)

@@ -121,6 +121,7 @@ CREATE INDEX images_by_created ON images (created_at, id);
 CREATE INDEX images_by_name ON images (search_key, id);
 CREATE INDEX images_by_size ON images (size_bytes, id);
 CREATE INDEX images_by_storage ON images (storage_id, created_at, id);
+CREATE INDEX images_counted ON images (storage_id, status);
 CREATE INDEX images_by_os ON images (os, id);
 CREATE INDEX images_by_kind ON images (kind, id);
 -- The few that are not simply available, and those whose promised bytes are summed.

@@ -31,7 +31,7 @@ use crate::{
     },
     web::{
         error::Error,
-        form::Fields,
+        form::{ARRIVES_WITHIN, Fields},
         page::{Flash, see_other},
         session::SignedIn,
     },
@@ -39,13 +39,15 @@ use crate::{
 
 /// What a form may hold beside the file, in bytes.
 const BESIDE_THE_FILE: u64 = 64 * 1024;
+/// Parts that a form may have before the file.
+const MOST_PARTS: usize = 32;
 
 /// Reads name, size and the first 64 KiB of a file that a script looks at before it is sent.
 pub async fn read_head(request: &HttpRequest, mut payload: Payload) -> Result<(File, Fields), Error> {
     let query = Fields::parse(request.query_string())?;
     let bytes: u64 = query.one("size")?.parse().map_err(|_| Error::bad_request("The file's size is missing."))?;
     let mut head = Vec::new();
-    while let Some(chunk) = payload.next().await {
+    while let Some(chunk) = timeout(ARRIVES_WITHIN, payload.next()).await.map_err(|_| Error::too_slow())? {
         let chunk = chunk.map_err(|_| Error::bad_request("The first bytes of the file did not arrive whole. Try again."))?;
         if head.len() + chunk.len() > HEAD_BYTES {
             return Err(Error::new(StatusCode::PAYLOAD_TOO_LARGE, "file.head", "Too large", "Only the first 64 KiB are looked at here."));
@@ -110,7 +112,7 @@ pub async fn file_part(request: &HttpRequest, form: &mut Multipart, most: u64) -
         return Err(upload::too_large(length, most).into());
     }
     let broken = || Failure::invalid("file", "upload.incomplete", "The form did not arrive whole. Try again.");
-    loop {
+    for _ in 0..MOST_PARTS {
         let next = timeout(IDLE, form.next()).await.map_err(|_| broken())?;
         let Some(field) = next else { return Err(Failure::invalid("file", "file.none", "Choose a file.")) };
         let mut field = field.map_err(|_| broken())?;
@@ -145,6 +147,7 @@ pub async fn file_part(request: &HttpRequest, form: &mut Multipart, most: u64) -
         let file = File { name: name.as_deref().map(upload::base_name).unwrap_or_default().to_owned(), bytes, exact, head };
         return Ok(FilePart { file, field, rest });
     }
+    Err(Failure::invalid("file", "form.too_many_parts", format!("The form has more than {MOST_PARTS} parts before the file.")))
 }
 
 /// The name in `filename*=UTF-8''…`.
@@ -153,7 +156,13 @@ fn extended(value: &ExtendedValue) -> Option<String> {
 }
 
 /// Moves the file part of a form into the storage, and publishes it. A client that falls silent or drips is given up.
-pub async fn receive(service: &Service, actor: &Arc<Actor>, image: ImageId, mut part: FilePart) -> Result<(), Failure> {
+pub async fn receive(
+    service: &Service,
+    actor: &Arc<Actor>,
+    image: ImageId,
+    mut part: FilePart,
+    form: &mut Multipart,
+) -> Result<(), Failure> {
     // A script announced the exact size when the image was made; then the file must have it.
     if !part.file.exact {
         let announced = service.db.read(move |conn| find_image(conn, image)).await?;
@@ -169,6 +178,16 @@ pub async fn receive(service: &Service, actor: &Arc<Actor>, image: ImageId, mut 
         transfer.push(rest).await?;
     }
     let transfer = pump(transfer, &mut part.field).await?;
+    drop(part);
+    match timeout(IDLE, form.next()).await {
+        Ok(None) => {}
+        Ok(Some(Ok(_))) => {
+            let failure =
+                Failure::invalid("file", "form.field_order", "The form goes on after the file. Send one file, as the last field.");
+            return Err(transfer.stop(Stopped::Refused, failure.to_string(), failure).await);
+        }
+        _ => return Err(interrupted(transfer, "The end of the form did not arrive.".to_owned()).await),
+    }
     // From here on nothing more is needed of the client: publishing goes on when it goes away.
     tokio::spawn(transfer.finish()).await.map_err(|failed| Failure::Broken(failed.to_string()))?
 }
@@ -230,7 +249,7 @@ pub async fn submit(
 ) -> Result<HttpResponse, Error> {
     let (me, cookie) = me.with_device(&service.config);
     let received = match file_part(&request, &mut form, service.config.max_upload).await {
-        Ok(part) => receive(&service, &me.actor, *id, part).await,
+        Ok(part) => receive(&service, &me.actor, *id, part, &mut form).await,
         Err(failed) => Err(failed),
     };
     let here = format!("/images/{id}");
