@@ -58,7 +58,7 @@ impl Place {
         let (value, id) = rest.rsplit_once('.')?;
         let id = id.parse::<crate::domain::ids::ImageId>().ok()?.to_string();
         let value = match (value.strip_prefix("t:"), text) {
-            (Some(value), true) => Value::Text(value.to_owned()),
+            (Some(value), true) if !value.contains('\0') => Value::Text(value.to_owned()),
             (None, false) => Value::Number(value.parse().ok()?),
             _ => return None,
         };

@@ -68,6 +68,11 @@ pub fn base_name(file_name: &str) -> &str {
     file_name.rsplit(['/', '\\']).next().unwrap_or(file_name)
 }
 
+/// A file's name as it is kept: without what cannot be seen, and not longer than a file system takes.
+pub fn clean_name(file_name: &str) -> String {
+    base_name(file_name).chars().filter(|c| !c.is_control()).take(255).collect()
+}
+
 /// Checks what is known of a file before its first byte: its name and, if known, its size.
 pub fn check_file(file_name: &str, bytes: Option<u64>, most_bytes: u64) -> Result<(), FieldError> {
     let name = base_name(file_name);

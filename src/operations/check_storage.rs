@@ -123,8 +123,16 @@ pub async fn reconcile(service: &Service, storage: &Storage) -> Result<(), Failu
     let listed = contents.clone();
     let leftovers = service.db.read(move |conn| leftovers(conn, id, &listed)).await?;
     for image in leftovers {
-        tracing::info!(storage = %id, image = %image, "removing what an interrupted transfer left");
-        handle.run(move |directory| directory.remove(image)).await?;
+        // Whoever is at the image's files now will leave them right; and what the listing showed may be past.
+        let Some(_busy) = service.storages.occupy(image) else { continue };
+        let listed = contents.clone();
+        let left = service.db.read(move |conn| leftover(conn, id, image, &listed)).await?;
+        match left {
+            Some(Leftover::Part) => handle.run(move |directory| directory.remove_part(image)).await?,
+            Some(Leftover::Everything) => handle.run(move |directory| directory.remove(image)).await?,
+            None => continue,
+        }
+        tracing::info!(storage = %id, %image, "removed what an interrupted transfer had left");
     }
     let (news, unknown) = service
         .db
@@ -143,11 +151,19 @@ pub async fn reconcile(service: &Service, storage: &Storage) -> Result<(), Failu
     Ok(())
 }
 
-/// Files of ours that no record stands behind any more: parts without a transfer under way, and whole files whose image is not Available
-/// because the service stopped between renaming the file and recording it.
+/// What an interrupted transfer left of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leftover {
+    /// Its unfinished part; the file beside it, if any, is the image's.
+    Part,
+    /// Everything: the service stopped between renaming the file and recording it.
+    Everything,
+}
+
+/// Images of which something may have been left: parts without a transfer under way, and whole files whose image is not Available.
 fn leftovers(conn: &mut Conn, id: StorageId, contents: &Contents) -> Result<Vec<ImageId>, Failure> {
     let live = uploads::live_parts(conn, id)?;
-    let candidates: Vec<ImageId> = contents
+    let mut candidates: Vec<ImageId> = contents
         .parts
         .iter()
         .chain(contents.images.iter().map(|(image, _)| image))
@@ -155,25 +171,34 @@ fn leftovers(conn: &mut Conn, id: StorageId, contents: &Contents) -> Result<Vec<
         .copied()
         .filter(|image| !live.contains(image))
         .collect();
+    candidates.sort_unstable();
+    candidates.dedup();
     let mut left = Vec::new();
     for batch in candidates.chunks(500) {
         let known: HashMap<ImageId, Stored> = images::known(conn, batch)?.into_iter().collect();
-        for image in batch {
-            let is_part = contents.parts.contains(image);
-            let ours = match known.get(image) {
-                Some(Stored::Available) => is_part && !contents.images.iter().any(|(whole, _)| whole == image),
-                Some(Stored::Pending | Stored::Uploading) => true,
-                // A copy is under way, or a job removes the files.
-                Some(Stored::Creating | Stored::Deleting) => false,
-                // Only a part without any record can be ours alone: it was never an image.
-                None => is_part,
-            };
-            if ours && !left.contains(image) {
-                left.push(*image);
-            }
-        }
+        left.extend(batch.iter().filter(|image| judge(known.get(image).copied(), contents.parts.contains(image)).is_some()));
     }
     Ok(left)
+}
+
+/// The same for one image, by what the records say now.
+fn leftover(conn: &mut Conn, id: StorageId, image: ImageId, contents: &Contents) -> Result<Option<Leftover>, Failure> {
+    if uploads::live_parts(conn, id)?.contains(&image) {
+        return Ok(None);
+    }
+    let state = images::known(conn, &[image])?.first().map(|(_, state)| *state);
+    Ok(judge(state, contents.parts.contains(&image)))
+}
+
+/// What is left of an image in this state, or of one that nobody knows, without a transfer under way.
+fn judge(state: Option<Stored>, has_part: bool) -> Option<Leftover> {
+    match state {
+        Some(Stored::Pending | Stored::Uploading) => Some(Leftover::Everything),
+        // A part that nobody knows was never an image. A whole file that nobody knows may have come with the medium: it is left alone.
+        Some(Stored::Available) | None if has_part => Some(Leftover::Part),
+        // A copy is under way, or a job removes the files.
+        Some(Stored::Available | Stored::Creating | Stored::Deleting) | None => None,
+    }
 }
 
 /// How many of the files on a storage the service has a record of.
@@ -249,4 +274,20 @@ pub fn record_file(
         }
     };
     Ok(events::insert(tx, author, &entry, now)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_an_available_image_is_never_a_leftover() {
+        for has_part in [false, true] {
+            assert_ne!(judge(Some(Stored::Available), has_part), Some(Leftover::Everything));
+            assert_ne!(judge(None, has_part), Some(Leftover::Everything));
+            assert_eq!(judge(Some(Stored::Pending), has_part), Some(Leftover::Everything));
+            assert_eq!(judge(Some(Stored::Creating), has_part), None);
+            assert_eq!(judge(Some(Stored::Deleting), has_part), None);
+        }
+    }
 }

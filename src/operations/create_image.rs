@@ -263,7 +263,7 @@ pub async fn create(service: &Service, actor: &Arc<Actor>, id: DraftId, file: &F
         (Ok(_), Some(fault)) => return Err(fault.into()),
         (Err(faults), fault) => return Err(Failure::Invalid(faults.into_iter().chain(fault).collect())),
     };
-    let (file_name, unfinished, instance) = (upload::base_name(&file.name).to_owned(), service.config.max_unfinished, service.instance);
+    let (file_name, unfinished, instance) = (upload::clean_name(&file.name), service.config.max_unfinished, service.instance);
     authorize::write::<right::CreateImage, _>(&service.db, actor, plan_now.storage, move |tx, granted| {
         let (now, lease_until) = super::lease();
         let actor = granted.actor();

@@ -65,14 +65,23 @@ fn longest_wait(conn: &mut Conn, email: &str, address: &str, now: Timestamp) -> 
 
 /// Signs somebody in: [`Failure::TooOften`] while they have to wait, [`Failure::NotFound`] if name and password do not belong together.
 pub async fn sign_in(service: &Service, email: String, password: String, address: String, request_id: String) -> Result<SignedIn, Failure> {
+    let email: String = email.chars().filter(|c| !c.is_control()).take(crate::domain::text::EMAIL_MAX).collect();
     let (typed, from) = (email.clone(), address.clone());
-    let (wait, account) = service
+    // The attempt counts before its outcome is known, so that many at once do not all go free.
+    let account = service
         .db
-        .read(move |conn| Ok::<_, Failure>((longest_wait(conn, &typed, &from, clock::now())?, people::by_email(conn, &fold(&typed))?)))
+        .write(move |tx| {
+            let now = clock::now();
+            let wait = longest_wait(tx.conn(), &typed, &from, now)?;
+            if wait > Duration::ZERO {
+                return Err(Failure::TooOften(wait.as_secs().max(1)));
+            }
+            for (subject, _) in subjects(&typed, &from) {
+                people::count_failure(tx, &subject, now)?;
+            }
+            Ok(people::by_email(tx.conn(), &fold(&typed))?)
+        })
         .await?;
-    if wait > Duration::ZERO {
-        return Err(Failure::TooOften(wait.as_secs().max(1)));
-    }
     let account = account.filter(|account| !account.disabled);
     let hash = account.as_ref().map(|account| account.password_hash.clone());
     let permit = HASHING.acquire().await.map_err(|failed| Failure::Broken(failed.to_string()))?;
@@ -86,7 +95,13 @@ pub async fn sign_in(service: &Service, email: String, password: String, address
     drop(permit);
     let author = Author { id: None, name: String::new(), address: address.clone(), request_id };
     let Some(account) = account.filter(|_| right) else {
-        service.db.write(move |tx| count_failure(tx, &email, &address)).await?;
+        service
+            .db
+            .write(move |tx| {
+                let now = clock::now();
+                Ok::<_, Failure>(people::count_failure(tx, &format!("{MINUTES}{} {address}", minute(now)), now)?)
+            })
+            .await?;
         return Err(Failure::NotFound);
     };
     let token = secret::token();
@@ -129,15 +144,6 @@ pub async fn sign_out(service: &Service, session_hash: String, author: Author) -
             Ok(events::insert(tx, &author, &Entry::done(Action::SignOut, object), clock::now())?)
         })
         .await
-}
-
-fn count_failure(tx: &mut Tx<'_>, email: &str, address: &str) -> Result<(), Failure> {
-    let now = clock::now();
-    for (subject, _) in subjects(email, address) {
-        people::count_failure(tx, &subject, now)?;
-    }
-    people::count_failure(tx, &format!("{MINUTES}{} {address}", minute(now)), now)?;
-    Ok(())
 }
 
 fn minute(now: Timestamp) -> i64 {

@@ -51,7 +51,8 @@ pub async fn run(service: &Service, image: ImageId, fence: i64, why: Stopped, de
             Ok::<_, Failure>(found.map(|found| found.storage))
         })
         .await?;
-    if let Some(storage) = storage {
+    // A transfer that is alive in this process removes its part itself.
+    if let (Some(storage), Some(_busy)) = (storage, service.storages.occupy(image)) {
         let handle = service.storages.at(storage.id, std::path::Path::new(&storage.path));
         // What cannot be removed now is removed by the next comparison of the storage with the records.
         if let Err(failed) = handle.run(move |directory| directory.remove_part(image)).await {

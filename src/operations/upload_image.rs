@@ -27,7 +27,7 @@ use crate::{
         upload::{self, CHECKPOINT_BYTES, CHECKPOINT_EVERY, Stopped},
     },
     media, secret,
-    storage::{Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
+    storage::{Busy, Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
 };
 
 /// How long flushing and publishing a file may take.
@@ -45,6 +45,7 @@ pub struct Transfer {
     /// Bytes promised to the transfer in the records: all of them, or none where the medium holds the room.
     promised: u64,
     receiver: Option<Receiver>,
+    busy: Option<Busy>,
     checkpoint_at: u64,
     checkpoint_time: Instant,
 }
@@ -75,7 +76,10 @@ pub fn may_begin(found: &Found) -> Result<(), Failure> {
 /// Begins the transfer of an image's file: everything that is known of it is checked first, its space is reserved.
 pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: &File) -> Result<Transfer, Failure> {
     super::create_image::check_file(file, service.config.max_upload)?;
-    let (bytes, name, instance) = (file.bytes, upload::base_name(&file.name).to_owned(), service.instance);
+    let busy = service.storages.occupy(image).ok_or_else(|| {
+        Failure::refused("upload.ending", "An earlier upload of this image is still ending. Try again in a few seconds.")
+    })?;
+    let (bytes, name, instance) = (file.bytes, upload::clean_name(&file.name), service.instance);
     let (storage, fence) = authorize::write::<right::UpdateImage, _>(&service.db, actor, image, move |tx, granted| {
         let (now, lease_until) = super::lease();
         let found = find_image(tx.conn(), granted.on())?;
@@ -110,6 +114,7 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: 
         declared: bytes,
         promised: bytes,
         receiver: None,
+        busy: Some(busy),
         checkpoint_at: 0,
         checkpoint_time: Instant::now(),
     };
@@ -130,9 +135,9 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: 
 
 impl Transfer {
     async fn open(&self, expected: Option<u64>, limit: u64) -> Result<Receiver, StorageError> {
-        // An earlier transfer of this image may have left its part.
+        // An earlier transfer of this image may have left something.
         let image = self.image;
-        self.handle.run(move |directory| directory.remove_part(image)).await?;
+        self.handle.run(move |directory| directory.remove(image)).await?;
         Receiver::begin(self.handle.directory.clone(), self.handle.workers.clone(), image, expected, limit).await
     }
 
@@ -343,7 +348,10 @@ impl Drop for Transfer {
         let Some(receiver) = self.receiver.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (service, image, fence, author) = (self.service.clone(), self.image, self.fence, self.actor.author());
+        let busy = self.busy.take();
         runtime.spawn(async move {
+            // Nobody else begins before this end.
+            let _busy = busy;
             if let Err(failed) = receiver.abandon().await {
                 tracing::info!(image = %image, error = %failed, "the bytes of a broken upload stay until the storage is looked through");
             }

@@ -30,7 +30,7 @@ pub use manifest::Manifest;
 pub use part::Part;
 pub use pool::Workers;
 pub use receive::{BUFFER_BYTES, ReceiveError, Received, Receiver};
-pub use registry::{Handle, Registry};
+pub use registry::{Busy, Handle, Registry};
 
 use crate::domain::ids::{ImageId, StorageId};
 

@@ -1,14 +1,14 @@
 //! The storages that this process works with: where each lies now, and the workers that touch it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use super::{Directory, StorageError, Workers};
-use crate::domain::ids::StorageId;
+use crate::domain::ids::{ImageId, StorageId};
 
 /// Threads that one storage may keep busy; a storage that hangs takes no more than these with it.
 const THREADS: usize = 4;
@@ -48,6 +48,21 @@ impl Handle {
 #[derive(Clone, Default)]
 pub struct Registry {
     handles: Arc<Mutex<HashMap<StorageId, Handle>>>,
+    busy: Arc<Mutex<HashSet<ImageId>>>,
+}
+
+/// The sole right, within this process, to make or remove an unfinished image's files; given back when dropped. Between processes the
+/// lease in the records and the lock on the part file keep watch.
+#[derive(Debug)]
+pub struct Busy {
+    image: ImageId,
+    busy: Arc<Mutex<HashSet<ImageId>>>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.image);
+    }
 }
 
 impl Registry {
@@ -61,6 +76,12 @@ impl Registry {
             handle.directory = Arc::new(Directory::at(path, id));
         }
         handle.clone()
+    }
+
+    /// Occupies an image's files; none while somebody else in this process is at them.
+    pub fn occupy(&self, image: ImageId) -> Option<Busy> {
+        let new = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(image);
+        new.then(|| Busy { image, busy: self.busy.clone() })
     }
 
     /// Threads for a look at a folder that is no storage yet.

@@ -63,17 +63,17 @@ impl View {
     /// Reads the query of a URL.
     pub fn parse(query: &Fields) -> Self {
         let first = |name: &str| query.all(name).next().unwrap_or_default();
-        let search: String = first("q").trim().chars().take(SEARCH_MAX).collect();
+        let search: String = first("q").trim().chars().filter(|c| !c.is_control()).take(SEARCH_MAX).collect();
         let systems = |name: &str| {
             query.all(name).filter(|os| *os == os_catalogue::OTHER || os_catalogue::find(os).is_some()).map(str::to_owned).collect()
         };
         let filter = Filter {
             search: fold(&search),
-            kinds: query.parsed("type"),
-            shown: query.parsed("status"),
-            systems: systems("os"),
-            storages: query.parsed("storage"),
-            clusters: query.parsed("cluster"),
+            kinds: each_once(query.parsed("type")),
+            shown: each_once(query.parsed("status")),
+            systems: each_once(systems("os")),
+            storages: each_once(query.parsed("storage")),
+            clusters: each_once(query.parsed("cluster")),
         };
         let asked = first("sort");
         let (descending, key) = asked.strip_prefix('-').map_or((false, asked), |key| (true, key));
@@ -123,6 +123,17 @@ impl View {
         let pairs: Vec<_> = self.filter_pairs().into_iter().filter(|pair| pair != gone).chain(self.order_pairs()).collect();
         link(&serde_html_form::to_string(&pairs).unwrap_or_default())
     }
+}
+
+/// Each value once, and no more of them than a person would tick: a URL can repeat one ten thousand times.
+fn each_once<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for value in values.into_iter().take(1_000) {
+        if kept.len() < 200 && !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    kept
 }
 
 fn link(query: &str) -> String {
@@ -229,6 +240,10 @@ pub async fn show(request: HttpRequest, service: Data<Service>, me: SignedIn) ->
     })
     .await?;
     let (slice, machines) = rows;
+    if slice.rows.is_empty() && view.page != Page::First {
+        // The rows beyond the border are gone meanwhile.
+        return Ok(see_other(&service.config, &link(&view.query(&[])), None));
+    }
     let place = |row: Option<&images::Row>| row.map(|row| row.place(view.sort).token(view.sort.as_str()));
     let previous = place(slice.rows.first()).filter(|_| slice.has_previous).map(|token| link(&view.query(&[("before", token)])));
     let next = place(slice.rows.last()).filter(|_| slice.has_next).map(|token| link(&view.query(&[("after", token)])));
