@@ -45,8 +45,11 @@ impl Requirements {
         }
     }
 
-    /// `2 vCPU · 2 GiB memory · 20 GiB disk`.
+    /// `2 vCPU · 2 GiB memory · 20 GiB disk`, or that nothing was set.
     pub fn words(self) -> String {
+        if self == NOTHING {
+            return "no minimum set".to_owned();
+        }
         let memory = super::size::words(u64::try_from(self.memory_mib).unwrap_or(0) << 20);
         format!("{} vCPU · {memory} memory · {} GiB disk", self.vcpu, self.disk_gib)
     }

@@ -216,10 +216,10 @@ pub fn check_file(file: &File, most_bytes: u64) -> Result<Label, FieldError> {
         .map_err(|refusal| FieldError::new("file", refusal.code(), refusal.to_string()))
 }
 
-/// What can be said of a file, for the page: `ISO 9660, “DEBIAN_13”, 784 MiB`.
-pub fn label_words(label: &Label, bytes: u64) -> String {
+/// What the first look says of a file, for the page: `ISO 9660, “DEBIAN_13”`.
+pub fn label_words(label: &Label) -> String {
     let title = label.title().map(|title| format!(", “{title}”")).unwrap_or_default();
-    format!("{}{title}, {}", label.format, size::words(bytes))
+    format!("{}{title}", label.format)
 }
 
 /// Looks at a chosen file before anything else of it is sent.
@@ -240,7 +240,7 @@ pub async fn preflight(service: &Service, actor: &Arc<Actor>, id: DraftId, stora
         Ok(())
     })
     .await?;
-    Ok(label_words(&label, bytes))
+    Ok(label_words(&label))
 }
 
 /// Makes the image of a wizard: Pending, its space reserved, waiting for this device to send. A wizard makes one image: asked again it

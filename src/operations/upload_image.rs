@@ -76,9 +76,10 @@ pub fn may_begin(found: &Found) -> Result<(), Failure> {
 /// Begins the transfer of an image's file: everything that is known of it is checked first, its space is reserved.
 pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: &File) -> Result<Transfer, Failure> {
     super::create_image::check_file(file, service.config.max_upload)?;
-    let busy = service.storages.occupy(image).ok_or_else(|| {
-        Failure::refused("upload.ending", "An earlier upload of this image is still ending. Try again in a few seconds.")
-    })?;
+    let busy = service
+        .storages
+        .occupy(image)
+        .ok_or_else(|| Failure::refused("upload.ending", "An earlier upload of this image is still ending. Try again in a few seconds."))?;
     let (bytes, name, instance) = (file.bytes, upload::clean_name(&file.name), service.instance);
     let (storage, fence) = authorize::write::<right::UpdateImage, _>(&service.db, actor, image, move |tx, granted| {
         let (now, lease_until) = super::lease();

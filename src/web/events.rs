@@ -105,7 +105,10 @@ struct View {
 impl View {
     fn parse(query: &Fields) -> Self {
         let first = |name: &str| query.all(name).next().unwrap_or_default().to_owned();
-        let some = |name: &str| Some(first(name)).filter(|text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'));
+        let some = |name: &str| {
+            Some(first(name))
+                .filter(|text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
+        };
         let day = |text: &str| text.parse::<jiff::civil::Date>().ok();
         let start = |date: jiff::civil::Date| {
             let midnight = jiff::tz::TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;

@@ -21,6 +21,9 @@ pub struct Fields(Vec<(String, String)>);
 impl Fields {
     /// Parses `a=1&b=2`.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        if !escapes_are_text(text) {
+            return Err(Error::bad_request("A field of the form is not UTF-8 text."));
+        }
         let pairs = serde_html_form::from_str(text).map_err(|_| Error::bad_request("A field of the form is not well-formed text."))?;
         Ok(Self(pairs))
     }
@@ -61,6 +64,22 @@ impl Fields {
     }
 }
 
+/// Whether what is written as `%xx` is UTF-8. The parser would put a replacement character in its place, and something else than what was
+/// sent would be kept.
+fn escapes_are_text(text: &str) -> bool {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.as_bytes();
+    while let [first, rest @ ..] = bytes {
+        let escaped = match (first, rest) {
+            (b'%', [high, low, ..]) => std::str::from_utf8(&[*high, *low]).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()),
+            _ => None,
+        };
+        decoded.push(escaped.unwrap_or(*first));
+        bytes = if escaped.is_some() { &rest[2..] } else { rest };
+    }
+    std::str::from_utf8(&decoded).is_ok()
+}
+
 impl FromRequest for Fields {
     type Error = Error;
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
@@ -91,6 +110,16 @@ impl FromRequest for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escapes_must_be_text() {
+        for fine in ["a=%C3%A9", "a=é", "a=100%", "a=%zz", "a=%2", ""] {
+            assert!(Fields::parse(fine).is_ok(), "{fine}");
+        }
+        for broken in ["a=%ff", "a=%C3", "a=%C3%28", "a=%ed%a0%80"] {
+            assert!(Fields::parse(broken).is_err(), "{broken}");
+        }
+    }
 
     #[test]
     fn a_single_field_comes_once() {

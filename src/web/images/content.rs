@@ -88,7 +88,7 @@ pub async fn preflight(
     })
     .await;
     Ok(match checked {
-        Ok(()) => HttpResponse::Ok().json(serde_json::json!({ "ok": true, "label": create_image::label_words(&label, bytes) })),
+        Ok(()) => HttpResponse::Ok().json(serde_json::json!({ "ok": true, "label": create_image::label_words(&label) })),
         Err(Failure::Invalid(faults)) => faults_json(StatusCode::OK, &faults),
         Err(Failure::Refused(refusal)) => faults_json(StatusCode::OK, &[FieldError::new("file", refusal.code, refusal.sentence)]),
         Err(other) => return Err(other.into()),
@@ -166,7 +166,9 @@ pub async fn receive(
     // A script announced the exact size when the image was made; then the file must have it.
     if !part.file.exact {
         let announced = service.db.read(move |conn| find_image(conn, image)).await?;
-        let upload = announced.upload.filter(|upload| upload.stopped().is_none() && announced.image.file_name == upload::clean_name(&part.file.name));
+        let upload = announced
+            .upload
+            .filter(|upload| upload.stopped().is_none() && announced.image.file_name == upload::clean_name(&part.file.name));
         let announced = upload.map_or(0, |upload| upload.declared());
         if announced > 0 && announced < part.file.bytes && part.file.bytes - announced <= BESIDE_THE_FILE {
             (part.file.bytes, part.file.exact) = (announced, true);
