@@ -151,6 +151,15 @@ impl Viewer {
     pub fn sees(&self, privilege: Privilege) -> bool {
         self.role.holds(privilege)
     }
+
+    /// Refuses who holds a privilege nowhere.
+    pub fn require(&self, conn: &mut Conn, privilege: Privilege) -> Result<(), Failure> {
+        if self.sees(privilege) {
+            return Ok(());
+        }
+        let who_can_grant = people::some_with_role(conn, Role::Administrator)?;
+        Err(Failure::Denied { privilege, who_can_grant })
+    }
 }
 
 /// Reads something that needs a right.
@@ -211,11 +220,9 @@ pub async fn anywhere<T: Send + 'static>(
     let actor = actor.clone();
     db.write(move |tx| {
         let role = people::role_of(tx.conn(), actor.user)?;
-        if !role.holds(privilege) {
-            let who_can_grant = people::some_with_role(tx.conn(), Role::Administrator)?;
-            return Err(Failure::Denied { privilege, who_can_grant });
-        }
-        change(tx, &Viewer { actor, role })
+        let viewer = Viewer { actor, role };
+        viewer.require(tx.conn(), privilege)?;
+        change(tx, &viewer)
     })
     .await
 }

@@ -95,6 +95,12 @@ pub fn claim(tx: &mut Tx<'_>, now: Timestamp, lease_until: Timestamp) -> DbResul
     Ok((claimed == 1).then_some(job))
 }
 
+/// Nobody holds any job.
+pub fn free_all(tx: &mut Tx<'_>) -> DbResult<()> {
+    diesel::update(jobs::table).set(jobs::lease_until.eq(None::<i64>)).execute(tx.conn())?;
+    Ok(())
+}
+
 /// A job is done.
 pub fn done(tx: &mut Tx<'_>, id: JobId) -> DbResult<()> {
     diesel::delete(jobs::table.find(id.to_string())).execute(tx.conn())?;

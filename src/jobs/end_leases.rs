@@ -2,7 +2,7 @@
 
 use crate::{
     clock,
-    db::{Db, uploads, uploads::Upload},
+    db::{Db, jobs, uploads, uploads::Upload},
     domain::{ids::InstanceId, upload::Stopped},
     operations::{Failure, Service, check_storage, stop_upload},
 };
@@ -16,12 +16,12 @@ pub async fn end_leases(service: &Service) -> Result<(), Failure> {
     Ok(())
 }
 
-/// At the start, on a database that only this process uses: whatever another process was receiving is over.
+/// At the start, on a database that only this process uses: whatever another process was receiving is over, and so is its hold on jobs.
 pub async fn end_leases_of_earlier_processes(service: &Service) -> Result<(), Failure> {
     for upload in lapsed(&service.db, Some(service.instance)).await? {
         end(service, &upload, Stopped::ServiceStopped).await?;
     }
-    Ok(())
+    service.db.write(|tx| Ok(jobs::free_all(tx)?)).await
 }
 
 async fn lapsed(db: &Db, sole_instance: Option<InstanceId>) -> Result<Vec<Upload>, Failure> {

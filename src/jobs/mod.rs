@@ -32,24 +32,27 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs everything in the background until `stop` says so.
 pub async fn run(service: Service, stop: watch::Receiver<bool>) {
-    let wake = service.wake.clone();
     tokio::join!(
         every(WATCH_EVERY, stop.clone(), "watch storages", || watch_storages(&service)),
         every(COMPARE_EVERY, stop.clone(), "compare storages", || compare_storages(&service)),
         every(LEASES_EVERY, stop.clone(), "end leases", || end_leases(&service)),
         every(SWEEP_EVERY, stop.clone(), "sweep", || sweep(&service)),
-        async {
-            let mut stop = stop.clone();
-            loop {
-                report("work off the queue", work_off(&service).await);
-                tokio::select! {
-                    _ = stop.wait_for(|stop| *stop) => return,
-                    () = wake.notified() => {}
-                    () = time::sleep(WORK_EVERY) => {}
-                }
-            }
-        },
+        // Several at once, so that reading a large image does not hold up a small deletion.
+        work(&service, stop.clone()),
+        work(&service, stop.clone()),
+        work(&service, stop.clone()),
     );
+}
+
+async fn work(service: &Service, mut stop: watch::Receiver<bool>) {
+    loop {
+        report("work off the queue", work_off(service).await);
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = service.wake.notified() => {}
+            () = time::sleep(WORK_EVERY) => {}
+        }
+    }
 }
 
 async fn every<F: Future<Output = Result<(), Failure>>>(

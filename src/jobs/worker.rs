@@ -17,8 +17,8 @@ use crate::{
     storage::{Directory, Handle, StorageError},
 };
 
-/// A job that is not reported on for so long is taken by another process.
-const LEASE: Duration = Duration::from_secs(3_600);
+/// A job that is not reported on for so long is taken by another process. Doing one twice does no harm.
+const LEASE: Duration = Duration::from_secs(600);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// Bytes read at once when a digest is compared.

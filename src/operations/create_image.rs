@@ -76,15 +76,9 @@ pub struct Wizard {
     pub image: Option<ImageId>,
 }
 
-/// Begins a wizard.
-pub async fn begin(service: &Service, actor: &Arc<Actor>) -> Result<DraftId, Failure> {
-    let id = DraftId::new();
-    let answers = to_json(&Answers { kind: Kind::Installation.as_str().to_owned(), reached: 1, ..Answers::default() })?;
-    authorize::anywhere(&service.db, actor, Privilege::CreateImage, move |tx, viewer| {
-        Ok(drafts::insert(tx, id, viewer.actor().user, &answers, clock::now())?)
-    })
-    .await?;
-    Ok(id)
+/// Whether somebody may create images anywhere; asked before a wizard begins. Nothing is kept until its first step is sent.
+pub async fn may_begin(service: &Service, actor: &Arc<Actor>) -> Result<(), Failure> {
+    authorize::look(&service.db, actor, |conn, viewer| viewer.require(conn, Privilege::CreateImage)).await
 }
 
 /// A wizard of the actor's own.
@@ -94,13 +88,31 @@ pub fn find(conn: &mut Conn, id: DraftId, actor: &Actor) -> Result<Wizard, Failu
     Ok(Wizard { id, answers, image: draft.image_id.and_then(|image| image.parse().ok()) })
 }
 
+/// The same, or one that has not been sent yet.
+pub fn find_or_new(conn: &mut Conn, id: DraftId, actor: &Actor) -> Result<Wizard, Failure> {
+    match find(conn, id, actor) {
+        Err(Failure::NotFound) => {
+            let answers = Answers { kind: Kind::Installation.as_str().to_owned(), reached: 1, ..Answers::default() };
+            Ok(Wizard { id, answers, image: None })
+        }
+        found => found,
+    }
+}
+
 /// Keeps answers, right or wrong: nothing typed is asked twice.
 pub async fn keep(service: &Service, actor: &Arc<Actor>, id: DraftId, answers: &Answers) -> Result<(), Failure> {
     let answers = to_json(answers)?;
     authorize::anywhere(&service.db, actor, Privilege::CreateImage, move |tx, viewer| {
-        find(tx.conn(), id, viewer.actor())?;
-        drafts::set_answers(tx, id, &answers, clock::now())?;
-        Ok(())
+        let (user, now) = (viewer.actor().user, clock::now());
+        if drafts::by_id(tx.conn(), id, user)?.is_some() {
+            drafts::set_answers(tx, id, &answers, now)?;
+            return Ok(());
+        }
+        // Somebody else's wizard is answered like one that does not exist.
+        drafts::insert(tx, id, user, &answers, now).map_err(|failed| match failed {
+            DbError::Taken(_) => Failure::NotFound,
+            other => Failure::Db(other),
+        })
     })
     .await
 }
@@ -108,8 +120,10 @@ pub async fn keep(service: &Service, actor: &Arc<Actor>, id: DraftId, answers: &
 /// Gives a wizard up.
 pub async fn cancel(service: &Service, actor: &Arc<Actor>, id: DraftId) -> Result<(), Failure> {
     authorize::anywhere(&service.db, actor, Privilege::CreateImage, move |tx, viewer| {
-        find(tx.conn(), id, viewer.actor())?;
-        Ok(drafts::delete(tx, id)?)
+        if drafts::by_id(tx.conn(), id, viewer.actor().user)?.is_some() {
+            drafts::delete(tx, id)?;
+        }
+        Ok(())
     })
     .await
 }

@@ -21,7 +21,7 @@ use crate::{
         drafts, storages,
     },
     domain::{
-        access::{Privilege, Role},
+        access::Privilege,
         ids::{ClusterId, HostId},
         size,
     },
@@ -214,14 +214,7 @@ pub async fn show(request: HttpRequest, service: Data<Service>, me: SignedIn, id
 
 /// `GET /clusters/new`
 pub async fn show_add(request: HttpRequest, service: Data<Service>, me: SignedIn) -> Result<HttpResponse, Error> {
-    authorize::look(&service.db, &me.actor, |conn, viewer| {
-        if viewer.sees(Privilege::CreateCluster) {
-            return Ok(());
-        }
-        let who_can_grant = crate::db::people::some_with_role(conn, Role::Administrator)?;
-        Err(Failure::Denied { privilege: Privilege::CreateCluster, who_can_grant })
-    })
-    .await?;
+    authorize::look(&service.db, &me.actor, |conn, viewer| viewer.require(conn, Privilege::CreateCluster)).await?;
     form_page(&request, &service, &me, None, new_key(), (String::new(), String::new()), Faults::default(), false)
 }
 

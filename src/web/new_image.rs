@@ -106,6 +106,11 @@ async fn find(service: &Service, actor: &Arc<Actor>, id: DraftId) -> Result<Wiza
     Ok(authorize::look(&service.db, actor, move |conn, viewer| create_image::find(conn, id, viewer.actor())).await?)
 }
 
+/// The same on the first step, which may not have been sent yet.
+async fn find_or_new(service: &Service, actor: &Arc<Actor>, id: DraftId) -> Result<Wizard, Error> {
+    Ok(authorize::look(&service.db, actor, move |conn, viewer| create_image::find_or_new(conn, id, viewer.actor())).await?)
+}
+
 fn shell(request: &HttpRequest, service: &Service, me: &SignedIn, step: &str, faults: &Faults) -> Shell {
     Shell::new(request, &service.config, me, "images", faults.title(&format!("{step} – Create image – Images")))
 }
@@ -126,13 +131,14 @@ fn back_of(request: &HttpRequest) -> Result<String, Error> {
 
 /// `GET /images/new`: begins a wizard.
 pub async fn begin(service: Data<Service>, me: SignedIn) -> Result<HttpResponse, Error> {
-    let id = create_image::begin(&service, &me.actor).await?;
-    Ok(see_other(&service.config, &step_of(id, "general"), None))
+    create_image::may_begin(&service, &me.actor).await?;
+    Ok(see_other(&service.config, &step_of(DraftId::new(), "general"), None))
 }
 
 /// `GET /images/new/{draft}/general`
 pub async fn general(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<DraftId>) -> Result<HttpResponse, Error> {
-    let wizard = find(&service, &me.actor, *id).await?;
+    create_image::may_begin(&service, &me.actor).await?;
+    let wizard = find_or_new(&service, &me.actor, *id).await?;
     if let Some(image) = wizard.image {
         return Ok(see_other(&service.config, &format!("/images/{image}"), None));
     }
@@ -161,7 +167,7 @@ pub async fn submit_general(
     id: Path<DraftId>,
     fields: Fields,
 ) -> Result<HttpResponse, Error> {
-    let mut answers = find(&service, &me.actor, *id).await?.answers;
+    let mut answers = find_or_new(&service, &me.actor, *id).await?.answers;
     answers.name = bounded(fields.one("name")?, 4 * NOTE_MAX);
     answers.note = bounded(fields.one("note")?, 8 * NOTE_MAX);
     answers.kind = bounded(fields.one("kind")?, 32);
@@ -452,7 +458,7 @@ pub async fn create_with_file(
 
 /// `GET /images/new/{draft}/cancel`: asks only when something would be lost.
 pub async fn show_cancel(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<DraftId>) -> Result<HttpResponse, Error> {
-    let wizard = find(&service, &me.actor, *id).await?;
+    let wizard = find_or_new(&service, &me.actor, *id).await?;
     let answers = &wizard.answers;
     let nothing_typed = [&answers.name, &answers.note, &answers.storage, &answers.os].iter().all(|typed| typed.trim().is_empty());
     if wizard.image.is_some() || nothing_typed {

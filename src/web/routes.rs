@@ -3,7 +3,7 @@
 use actix_web::{
     HttpResponse,
     http::header,
-    web::{Data, Path, ServiceConfig, get, resource},
+    web::{Data, Path, ServiceConfig, resource},
 };
 
 use super::{
@@ -23,11 +23,11 @@ use crate::{
 
 /// Mounts every URL.
 pub fn configure(app: &mut ServiceConfig) {
-    app.route("/", get().to(home));
-    app.route("/livez", get().to(health::live));
-    app.route("/readyz", get().to(health::ready));
-    app.route("/assets/{digest}/{path:.*}", get().to(assets::serve));
-    app.route("/.well-known/change-password", get().to(account::change_password_hint));
+    app.service(resource("/").get(home));
+    app.service(resource("/livez").get(health::live));
+    app.service(resource("/readyz").get(health::ready));
+    app.service(resource("/assets/{digest}/{path:.*}").get(assets::serve));
+    app.service(resource("/.well-known/change-password").get(account::change_password_hint));
     app.service(resource("/setup").get(set_up::show).post(set_up::submit));
     app.service(resource("/sign-in").get(sign_in::show).post(sign_in::submit));
     app.service(resource("/sign-out").post(sign_in::sign_out));

@@ -250,12 +250,7 @@ async fn add_page(
     let kind = kind_of(request);
     let (all, hosts) = authorize::look(&service.db, &me.actor, move |conn, viewer| {
         let privilege = if kind == Kind::Datastore { Privilege::CreateDatastore } else { Privilege::CreateLocalStorage };
-        if !viewer.sees(privilege) {
-            return Err(Failure::Denied {
-                privilege,
-                who_can_grant: crate::db::people::some_with_role(conn, crate::domain::access::Role::Administrator)?,
-            });
-        }
+        viewer.require(conn, privilege)?;
         Ok((clusters::all(conn)?, clusters::all_hosts(conn)?))
     })
     .await?;
