@@ -79,7 +79,14 @@ pub fn open(config: Arc<Config>) -> Result<Service, StartError> {
     for name in migrate::run(&db).map_err(Failure::Db)? {
         tracing::info!(migration = %name, "the schema was brought up to date");
     }
-    Ok(Service { db, storages: Registry::default(), config, instance: InstanceId::new(), wake: Arc::new(Notify::new()) })
+    Ok(Service {
+        db,
+        storages: Registry::default(),
+        config,
+        instance: InstanceId::new(),
+        wake: Arc::new(Notify::new()),
+        compare: Arc::new(Notify::new()),
+    })
 }
 
 /// A service that runs.

@@ -26,6 +26,8 @@ pub struct Actor {
     pub name: String,
     /// The device: a digest of its long-lived cookie.
     pub device: String,
+    /// The session: a digest of its token.
+    pub session: String,
     /// The client's address.
     pub address: String,
     /// The request, as its answer names it.
@@ -202,12 +204,14 @@ pub async fn look<T: Send + 'static>(
     actor: &Arc<Actor>,
     query: impl FnOnce(&mut Conn, &Viewer) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let actor = actor.clone();
-    db.read(move |conn| {
-        let role = people::role_of(conn, actor.user)?;
-        query(conn, &Viewer { actor, role })
-    })
-    .await
+    let viewer = actor.clone();
+    let read = db.read(move |conn| {
+        let role = people::role_of(conn, viewer.user)?;
+        query(conn, &Viewer { actor: viewer, role })
+    });
+    let answer = read.await;
+    record(db, actor, &answer, Action::Other, ObjectKind::Service, String::new()).await?;
+    answer
 }
 
 /// Changes something of the actor's own that makes sense only for who holds a privilege somewhere.
@@ -217,14 +221,16 @@ pub async fn anywhere<T: Send + 'static>(
     privilege: Privilege,
     change: impl FnOnce(&mut Tx<'_>, &Viewer) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let actor = actor.clone();
-    db.write(move |tx| {
-        let role = people::role_of(tx.conn(), actor.user)?;
-        let viewer = Viewer { actor, role };
+    let writer = actor.clone();
+    let write = db.write(move |tx| {
+        let role = people::role_of(tx.conn(), writer.user)?;
+        let viewer = Viewer { actor: writer, role };
         viewer.require(tx.conn(), privilege)?;
         change(tx, &viewer)
-    })
-    .await
+    });
+    let answer = write.await;
+    record(db, actor, &answer, Action::Other, ObjectKind::Service, String::new()).await?;
+    answer
 }
 
 fn grant<R: Right>(conn: &mut Conn, actor: &Arc<Actor>, on: R::On) -> Result<Granted<R>, Failure> {
@@ -239,20 +245,31 @@ fn grant<R: Right>(conn: &mut Conn, actor: &Arc<Actor>, on: R::On) -> Result<Gra
     }
 }
 
-/// Writes a refusal by a right or a rule into the log, in a transaction of its own, because the one that it ended was undone.
+/// Writes a refusal by a right or a rule into the log.
 async fn record_refusal<R: Right, T>(db: &Db, actor: &Arc<Actor>, on: R::On, answer: &Result<T, Failure>) -> Result<(), Failure> {
+    record(db, actor, answer, R::ACTION, R::KIND, on.to_string()).await
+}
+
+/// In a transaction of its own, because the one that the refusal ended was undone.
+async fn record<T>(
+    db: &Db,
+    actor: &Arc<Actor>,
+    answer: &Result<T, Failure>,
+    action: Action,
+    kind: ObjectKind,
+    id: String,
+) -> Result<(), Failure> {
     let (outcome, detail) = match answer {
-        Err(Failure::Unseen) => (Outcome::Denied, format!("Not allowed to {}.", R::PRIVILEGE.words())),
+        Err(Failure::Unseen) => (Outcome::Denied, "The right to see it is missing.".to_owned()),
         Err(Failure::Denied { privilege, .. }) => (Outcome::Denied, format!("The right to {} is missing.", privilege.words())),
         Err(Failure::Refused(refusal)) => (Outcome::Refused, refusal.sentence.clone()),
         _ => return Ok(()),
     };
     let author = actor.author();
-    let id = on.to_string();
     db.write(move |tx| {
-        let name = crate::db::name_of(tx.conn(), R::KIND, &id)?;
-        let object = if id.is_empty() { Object::service() } else { Object::new(R::KIND, id, name) };
-        let entry = Entry::done(R::ACTION, object).ended(outcome).with(detail);
+        let name = crate::db::name_of(tx.conn(), kind, &id)?;
+        let object = if id.is_empty() { Object::service() } else { Object::new(kind, id, name) };
+        let entry = Entry::done(action, object).ended(outcome).with(detail);
         Ok::<(), Failure>(events::insert(tx, &author, &entry, clock::now())?)
     })
     .await

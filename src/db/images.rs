@@ -58,6 +58,7 @@ pub struct Image {
     #[diesel(deserialize_as = i64)]
     pub created_at: Timestamp,
     pub created_by_name: String,
+    /// Counts edits, so that one form does not undo another; what the service does with the file is no edit.
     pub version: i64,
 }
 
@@ -183,11 +184,19 @@ fn permitted(to: Stored) -> Vec<&'static str> {
     to.may_follow().iter().map(|from| from.as_str()).collect()
 }
 
+/// Takes an image's row for the rest of the transaction. Whoever changes an image and its transfer takes the image first, so that two such
+/// transactions wait for each other instead of standing in each other's way.
+pub fn lock(tx: &mut Tx<'_>, id: ImageId) -> DbResult<bool> {
+    let touched =
+        diesel::update(images::table.filter(images::id.eq(id.to_string()))).set(images::version.eq(images::version)).execute(tx.conn())?;
+    Ok(touched == 1)
+}
+
 /// Moves an image from one of the permitted states into `to`; false if it is in none of them.
 pub fn set_status(tx: &mut Tx<'_>, id: ImageId, to: Stored, now: Timestamp) -> DbResult<bool> {
     let ready = images::id.eq(id.to_string()).and(images::status.eq_any(permitted(to)));
     let changed = diesel::update(images::table.filter(ready))
-        .set((images::status.eq(to.as_str()), images::status_since.eq(now.micros()), images::version.eq(images::version + 1)))
+        .set((images::status.eq(to.as_str()), images::status_since.eq(now.micros())))
         .execute(tx.conn())?;
     Ok(changed == 1)
 }
@@ -229,7 +238,6 @@ pub fn publish(tx: &mut Tx<'_>, id: ImageId, fence: i64, contents: &Contents, no
             images::file_state.eq(FileState::Sound.as_str()),
             images::file_checked_at.eq(now.micros()),
             images::reserved_bytes.eq(0),
-            images::version.eq(images::version + 1),
         ))
         .execute(tx.conn())?;
     Ok(changed == 1)
@@ -286,7 +294,7 @@ pub fn edit(tx: &mut Tx<'_>, id: ImageId, version: i64, edit: &Edit) -> DbResult
 pub fn record_look(tx: &mut Tx<'_>, id: ImageId, state: FileState, now: Timestamp) -> DbResult<bool> {
     let available = images::id.eq(id.to_string()).and(images::status.eq(Stored::Available.as_str()));
     let news = diesel::update(images::table.filter(available.clone().and(images::file_state.ne(state.as_str()))))
-        .set((images::file_state.eq(state.as_str()), images::status_since.eq(now.micros()), images::version.eq(images::version + 1)))
+        .set((images::file_state.eq(state.as_str()), images::status_since.eq(now.micros())))
         .execute(tx.conn())?;
     diesel::update(images::table.filter(available)).set(images::file_checked_at.eq(now.micros())).execute(tx.conn())?;
     Ok(news == 1)

@@ -1,6 +1,10 @@
 //! Users, their sessions, the set-up code, and the count of failed sign-ins.
 
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_query,
+    sql_types::{BigInt, Text},
+};
 
 use super::{
     Conn, DbResult, Tx,
@@ -143,10 +147,9 @@ pub fn session(conn: &mut Conn, token_hash: &str) -> DbResult<Option<Session>> {
     Ok(found.map(|(created_at, seen_at, user)| Session { user, created_at: created_at.into(), seen_at: seen_at.into() }))
 }
 
-/// Notes that a session is in use.
-pub fn touch_session(tx: &mut Tx<'_>, token_hash: &str, now: Timestamp) -> DbResult<()> {
-    diesel::update(sessions::table.find(token_hash)).set(sessions::seen_at.eq(now.micros())).execute(tx.conn())?;
-    Ok(())
+/// Notes that a session is in use; false if it has ended.
+pub fn touch_session(tx: &mut Tx<'_>, token_hash: &str, now: Timestamp) -> DbResult<bool> {
+    Ok(diesel::update(sessions::table.find(token_hash)).set(sessions::seen_at.eq(now.micros())).execute(tx.conn())? == 1)
 }
 
 /// Ends a session.
@@ -189,16 +192,35 @@ pub fn failures(conn: &mut Conn, subject: &str) -> DbResult<(i64, Timestamp)> {
     Ok(found.map_or((0, Timestamp::from_micros(0)), |(count, at)| (count, at.into())))
 }
 
+/// Takes a subject's row for the rest of the transaction, making it if it is not there, so that attempts at once are looked at one by one.
+pub fn lock_failures(tx: &mut Tx<'_>, subject: &str) -> DbResult<()> {
+    sql_query(
+        "INSERT INTO sign_in_failures (subject, failures, last_at) VALUES ($1, 0, 0) \
+         ON CONFLICT (subject) DO UPDATE SET failures = sign_in_failures.failures",
+    )
+    .bind::<Text, _>(subject)
+    .execute(tx.conn())?;
+    Ok(())
+}
+
 /// Counts one more failure of a subject.
 pub fn count_failure(tx: &mut Tx<'_>, subject: &str, now: Timestamp) -> DbResult<()> {
-    let counted = diesel::update(sign_in_failures::table.find(subject))
-        .set((sign_in_failures::failures.eq(sign_in_failures::failures + 1), sign_in_failures::last_at.eq(now.micros())))
+    sql_query(
+        "INSERT INTO sign_in_failures (subject, failures, last_at) VALUES ($1, 1, $2) \
+         ON CONFLICT (subject) DO UPDATE SET failures = sign_in_failures.failures + 1, last_at = $2",
+    )
+    .bind::<Text, _>(subject)
+    .bind::<BigInt, _>(now.micros())
+    .execute(tx.conn())?;
+    Ok(())
+}
+
+/// Takes one failure of a subject back: it was none.
+pub fn uncount_failure(tx: &mut Tx<'_>, subject: &str) -> DbResult<()> {
+    let counted = sign_in_failures::subject.eq(subject.to_owned()).and(sign_in_failures::failures.gt(0));
+    diesel::update(sign_in_failures::table.filter(counted))
+        .set(sign_in_failures::failures.eq(sign_in_failures::failures - 1))
         .execute(tx.conn())?;
-    if counted == 0 {
-        diesel::insert_into(sign_in_failures::table)
-            .values((sign_in_failures::subject.eq(subject), sign_in_failures::failures.eq(1), sign_in_failures::last_at.eq(now.micros())))
-            .execute(tx.conn())?;
-    }
     Ok(())
 }
 

@@ -275,6 +275,14 @@ pub fn record_look(
     Ok(turned == 1)
 }
 
+/// Takes bytes from what counts as free until the next look, which finds them gone.
+pub fn spend(tx: &mut Tx<'_>, id: StorageId, bytes: u64) -> DbResult<()> {
+    diesel::update(storages::table.find(id.to_string()))
+        .set(storages::free_bytes.eq(storages::free_bytes - signed(bytes)))
+        .execute(tx.conn())?;
+    Ok(())
+}
+
 /// Records how many files lie on a storage that the service does not know.
 pub fn record_unknown_files(tx: &mut Tx<'_>, id: StorageId, count: u64) -> DbResult<()> {
     diesel::update(storages::table.find(id.to_string())).set(storages::unknown_files.eq(signed(count))).execute(tx.conn())?;

@@ -3,7 +3,7 @@
 //! The *fence* counts the transfers of an image. Whoever writes for one names its fence; a writer that was believed dead and comes back
 //! changes nothing.
 
-use diesel::prelude::*;
+use diesel::{dsl::sql, prelude::*, sql_types::Bool};
 
 use super::{
     Conn, DbResult, Tx,
@@ -14,7 +14,6 @@ use crate::{
     clock::Timestamp,
     domain::{
         ids::{ImageId, InstanceId, StorageId, UserId},
-        image::Stored,
         upload::Stopped,
     },
 };
@@ -112,6 +111,17 @@ pub fn record_offset(
     Ok(changed == 1)
 }
 
+/// Renews the lease of a transfer; false if it is no longer the image's present one.
+pub fn renew_lease(tx: &mut Tx<'_>, image: ImageId, fence: i64, lease_until: Timestamp) -> DbResult<bool> {
+    let present = uploads::image_id.eq(image.to_string()).and(uploads::fence.eq(fence)).and(uploads::stopped_at.is_null());
+    Ok(diesel::update(uploads::table.filter(present)).set(uploads::lease_until.eq(lease_until.micros())).execute(tx.conn())? == 1)
+}
+
+/// Whether a transfer is the image's present one.
+pub fn is_present(conn: &mut Conn, image: ImageId, fence: i64) -> DbResult<bool> {
+    Ok(of(conn, image)?.is_some_and(|upload| upload.fence == fence && upload.stopped().is_none()))
+}
+
 /// Ends a transfer that still has this fence; its bytes count as dropped. False if it has not.
 pub fn stop(tx: &mut Tx<'_>, image: ImageId, fence: i64, why: Stopped, detail: &str, now: Timestamp) -> DbResult<bool> {
     let present = uploads::image_id.eq(image.to_string()).and(uploads::fence.eq(fence)).and(uploads::stopped_at.is_null());
@@ -146,9 +156,9 @@ pub fn lapsed(conn: &mut Conn, now: Timestamp, sole_instance: Option<InstanceId>
 
 /// Transfers to a storage that are under way.
 pub fn under_way_on(conn: &mut Conn, storage: StorageId) -> DbResult<Vec<Upload>> {
-    let there = images::table.filter(images::storage_id.eq(storage.to_string())).select(images::id);
     Ok(uploads::table
-        .filter(uploads::lease_until.is_not_null().and(uploads::image_id.eq_any(there)))
+        .inner_join(images::table.on(images::id.eq(uploads::image_id)))
+        .filter(uploads::lease_until.is_not_null().and(images::storage_id.eq(storage.to_string())))
         .select(Upload::as_select())
         .load(conn)?)
 }
@@ -160,6 +170,7 @@ pub fn live_parts(conn: &mut Conn, storage: StorageId) -> DbResult<Vec<ImageId>>
 
 /// How many images of a user are unfinished.
 pub fn unfinished_of(conn: &mut Conn, user: UserId) -> DbResult<u64> {
-    let theirs = images::created_by.eq(user.to_string()).and(images::status.eq_any([Stored::Pending.as_str(), Stored::Uploading.as_str()]));
+    // Written out, so that the partial index over unfinished images answers it.
+    let theirs = images::created_by.eq(user.to_string()).and(sql::<Bool>("images.status IN ('pending', 'uploading')"));
     Ok(unsigned(images::table.filter(theirs).count().get_result(conn)?))
 }

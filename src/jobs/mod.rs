@@ -34,7 +34,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 pub async fn run(service: Service, stop: watch::Receiver<bool>) {
     tokio::join!(
         every(WATCH_EVERY, stop.clone(), "watch storages", || watch_storages(&service)),
-        every(COMPARE_EVERY, stop.clone(), "compare storages", || compare_storages(&service)),
+        compare(&service, stop.clone()),
         every(LEASES_EVERY, stop.clone(), "end leases", || end_leases(&service)),
         every(SWEEP_EVERY, stop.clone(), "sweep", || sweep(&service)),
         // Several at once, so that reading a large image does not hold up a small deletion.
@@ -42,6 +42,17 @@ pub async fn run(service: Service, stop: watch::Receiver<bool>) {
         work(&service, stop.clone()),
         work(&service, stop.clone()),
     );
+}
+
+async fn compare(service: &Service, mut stop: watch::Receiver<bool>) {
+    loop {
+        report("compare storages", compare_storages(service).await);
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = service.compare.notified() => {}
+            () = time::sleep(COMPARE_EVERY) => {}
+        }
+    }
 }
 
 async fn work(service: &Service, mut stop: watch::Receiver<bool>) {

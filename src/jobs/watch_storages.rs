@@ -8,16 +8,14 @@ use crate::{
     operations::{Failure, Service, check_storage},
 };
 
-/// Looks at each storage once. One that came back is compared with the records at once.
+/// Looks at each storage once. One that came back is to be compared with the records at once.
 pub async fn watch_storages(service: &Service) -> Result<(), Failure> {
     for_each(
         service,
         |_| true,
         |service, storage| async move {
-            let was = storage.health;
-            let turned = check_storage::look(&service, &storage).await?;
-            if turned && was == Health::Degraded {
-                check_storage::reconcile(&service, &storage).await?;
+            if check_storage::look(&service, &storage).await? && storage.health == Health::Degraded {
+                service.compare.notify_one();
             }
             Ok(())
         },

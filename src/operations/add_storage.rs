@@ -72,6 +72,9 @@ pub async fn run(service: &Service, actor: &std::sync::Arc<Actor>, asked: Asked,
             authorize::read::<right::CreateLocalStorage, _>(&service.db, actor, cluster, |_, _| Ok(())).await?;
         }
     }
+    for cluster in &asked.clusters {
+        authorize::read::<right::UpdateCluster, _>(&service.db, actor, *cluster, |_, _| Ok(())).await?;
+    }
     let inspected = inspect(service, &asked, "name", "path").await?;
     let marked = inspected.mark(service).await?;
     let user = actor.user;
@@ -210,7 +213,7 @@ impl Inspected {
         let id = self.inspection.marker.unwrap_or_default();
         let handle = service.storages.at(id, &self.path);
         let contents = handle
-            .run(move |directory| {
+            .run_within(check_storage::LIST_WITHIN, move |directory| {
                 Directory::initialise(directory.root(), id, &clock::now().rfc3339())?;
                 directory.contents()
             })
@@ -248,7 +251,7 @@ impl Marked {
         if !name_taken(storages::bring_back(tx, &new, now), taken)? {
             return Err(Failure::Stale);
         }
-        let news = check_storage::differences(tx.conn(), id, &contents)?;
+        let news = check_storage::differences(check_storage::all_available(tx.conn(), id)?, &contents);
         check_storage::apply(tx, id, &news, author, now)?;
         jobs::enqueue_verification(tx, id, now)?;
         jobs::wake(tx, id, now)?;

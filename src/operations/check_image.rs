@@ -18,15 +18,18 @@ use crate::{
 
 /// Looks at an image's file for somebody; answers what was found.
 pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<FileState, Failure> {
-    let found = authorize::read::<right::UpdateImage, _>(&service.db, actor, id, |conn, granted| find_image(conn, granted.on())).await?;
-    if found.storage.health == Health::Removed {
-        let sentence =
-            format!("The storage “{}” has been removed. Add the storage with the UUID {} again.", found.storage.name, found.storage.id);
-        return Err(Failure::refused("storage.removed", sentence));
-    }
-    if found.image.status != Stored::Available {
-        return Err(Failure::refused("image.incomplete", "The image has no complete file yet."));
-    }
+    let found = authorize::read::<right::UpdateImage, _>(&service.db, actor, id, |conn, granted| {
+        let found = find_image(conn, granted.on())?;
+        if found.storage.health == Health::Removed {
+            let way_out = format!("Add the storage with the UUID {} again.", found.storage.id);
+            return Err(Failure::refused("storage.removed", format!("The storage “{}” has been removed. {way_out}", found.storage.name)));
+        }
+        if found.image.status != Stored::Available {
+            return Err(Failure::refused("image.incomplete", "The image has no complete file yet."));
+        }
+        Ok(found)
+    })
+    .await?;
     let handle = service.storages.at(found.storage.id, Path::new(&found.storage.path));
     let state = match handle.run(move |directory| directory.look(id)).await? {
         Look::Missing => FileState::Missing,
@@ -37,8 +40,8 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<F
     authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
         let now = clock::now();
         let author = granted.actor().author();
-        if state == FileState::Sound && found.image.file_state == FileState::Changed {
-            // The right size is not enough for a file whose digest differed.
+        if state == FileState::Sound && found.image.file_state != FileState::Missing {
+            // The right size is not enough: the digest decides.
             jobs::enqueue(tx, jobs::Kind::VerifyImage, storage, id, now)?;
         } else {
             check_storage::record_file(tx, storage, id, state, &author, now)?;

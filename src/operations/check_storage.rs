@@ -21,6 +21,8 @@ use crate::{
 
 /// A storage that takes longer than this to write, flush and read back one small file is degraded.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// How long listing a storage may take.
+pub const LIST_WITHIN: Duration = Duration::from_secs(120);
 /// Images that are compared in one go.
 const BATCH: i64 = 10_000;
 /// Differences that are recorded in one transaction.
@@ -29,12 +31,11 @@ const RECORDED_AT_ONCE: usize = 200;
 /// Looks at a storage for somebody, and compares its files with the records.
 pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId) -> Result<Storage, Failure> {
     let storage = authorize::read::<right::UpdateStorage, _>(&service.db, actor, id, |conn, granted| {
-        storages::by_id(conn, granted.on())?.ok_or(Failure::NotFound)
+        let storage = storages::by_id(conn, granted.on())?.ok_or(Failure::NotFound)?;
+        refuse_removed(&storage)?;
+        Ok(storage)
     })
     .await?;
-    if storage.health == Health::Removed {
-        return Err(Failure::refused("storage.removed", "This storage has been removed. Add it again to bring it back."));
-    }
     look(service, &storage).await?;
     let author = actor.author();
     authorize::write::<right::UpdateStorage, _>(&service.db, actor, id, move |tx, granted| {
@@ -52,6 +53,14 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId) -> Result
     Ok(storage)
 }
 
+/// Nothing is done with a removed storage but to add it again.
+pub fn refuse_removed(storage: &Storage) -> Result<(), Failure> {
+    if storage.health == Health::Removed {
+        return Err(Failure::refused("storage.removed", "This storage has been removed. Add it again to bring it back."));
+    }
+    Ok(())
+}
+
 /// The service itself as the author of what it notices.
 pub fn watcher() -> Author {
     Author { id: None, name: "vmimg".to_owned(), address: String::new(), request_id: String::new() }
@@ -60,7 +69,7 @@ pub fn watcher() -> Author {
 /// Looks at a storage once and records what it found; true if its health changed.
 pub async fn look(service: &Service, storage: &Storage) -> Result<bool, Failure> {
     let handle = service.storages.at(storage.id, Path::new(&storage.path));
-    let answer = handle.run_within(ANSWER_WITHIN, |directory| directory.probe()).await;
+    let answer = handle.probe_within(ANSWER_WITHIN).await;
     let (health, cause, space) = match &answer {
         Ok(space) => (Health::Healthy, None, Some(*space)),
         Err(StorageError::TooManyOpenFiles) => return Ok(false),
@@ -119,19 +128,26 @@ fn same_space(seen: &Storage, space: Space) -> bool {
 pub async fn reconcile(service: &Service, storage: &Storage) -> Result<(), Failure> {
     let id = storage.id;
     let handle = service.storages.at(id, Path::new(&storage.path));
-    let contents = handle.run_within(Duration::from_secs(120), |directory| directory.contents()).await?;
+    // The records come first: what was Available then and is not listed afterwards is really missing.
+    let recorded = service.db.read(move |conn| all_available(conn, id)).await?;
+    let contents = handle.run_within(LIST_WITHIN, |directory| directory.contents()).await?;
     let listed = contents.clone();
     let leftovers = service.db.read(move |conn| leftovers(conn, id, &listed)).await?;
     for image in leftovers {
         // Whoever is at the image's files now will leave them right; and what the listing showed may be past.
-        let Some(_busy) = service.storages.occupy(image) else { continue };
+        let Some(busy) = service.storages.occupy(image) else { continue };
         let listed = contents.clone();
         let left = service.db.read(move |conn| leftover(conn, id, image, &listed)).await?;
-        match left {
-            Some(Leftover::Part) => handle.run(move |directory| directory.remove_part(image)).await?,
-            Some(Leftover::Everything) => handle.run(move |directory| directory.remove(image)).await?,
-            None => continue,
-        }
+        let Some(left) = left else { continue };
+        let removal = move |directory: &crate::storage::Directory| {
+            // Occupied until it is done, even if nobody waits for it any more.
+            let _busy = busy;
+            match left {
+                Leftover::Part => directory.remove_part(image),
+                Leftover::Everything => directory.remove(image),
+            }
+        };
+        handle.run(removal).await?;
         tracing::info!(storage = %id, %image, "removed what an interrupted transfer had left");
     }
     let (news, unknown) = service
@@ -139,7 +155,7 @@ pub async fn reconcile(service: &Service, storage: &Storage) -> Result<(), Failu
         .read(move |conn| {
             let known = known_files(conn, &contents)?;
             let unknown = (contents.images.len() as u64).saturating_sub(known) + contents.unknown;
-            Ok::<_, Failure>((differences(conn, id, &contents)?, unknown))
+            Ok::<_, Failure>((differences(recorded, &contents), unknown))
         })
         .await?;
     service.db.write(move |tx| Ok::<_, Failure>(storages::record_unknown_files(tx, id, unknown)?)).await?;
@@ -194,8 +210,8 @@ fn leftover(conn: &mut Conn, id: StorageId, image: ImageId, contents: &Contents)
 fn judge(state: Option<Stored>, has_part: bool) -> Option<Leftover> {
     match state {
         Some(Stored::Pending | Stored::Uploading) => Some(Leftover::Everything),
-        // A part that nobody knows was never an image. A whole file that nobody knows may have come with the medium: it is left alone.
-        Some(Stored::Available) | None if has_part => Some(Leftover::Part),
+        Some(Stored::Available) if has_part => Some(Leftover::Part),
+        // What nobody knows came with the medium, or belongs to another installation: it is left alone.
         // A copy is under way, or a job removes the files.
         Some(Stored::Available | Stored::Creating | Stored::Deleting) | None => None,
     }
@@ -224,7 +240,7 @@ pub fn all_available(conn: &mut Conn, id: StorageId) -> Result<Vec<(ImageId, u64
 }
 
 /// Images whose files are missing, have another size, or are back; what a look finds of those that it says nothing new of is left out.
-pub fn differences(conn: &mut Conn, id: StorageId, contents: &Contents) -> Result<Vec<(ImageId, FileState)>, Failure> {
+pub fn differences(recorded: Vec<(ImageId, u64, FileState)>, contents: &Contents) -> Vec<(ImageId, FileState)> {
     let sizes: HashMap<ImageId, u64> = contents.images.iter().copied().collect();
     let news = |(image, recorded, last): (ImageId, u64, FileState)| {
         let found = match sizes.get(&image) {
@@ -234,7 +250,7 @@ pub fn differences(conn: &mut Conn, id: StorageId, contents: &Contents) -> Resul
         };
         (found != last).then_some((image, found))
     };
-    Ok(all_available(conn, id)?.into_iter().filter_map(news).collect())
+    recorded.into_iter().filter_map(news).collect()
 }
 
 /// Records such differences. A file of the right size whose digest differed stays marked until its digest agrees: a job compares it.
@@ -284,7 +300,7 @@ mod tests {
     fn the_file_of_an_available_image_is_never_a_leftover() {
         for has_part in [false, true] {
             assert_ne!(judge(Some(Stored::Available), has_part), Some(Leftover::Everything));
-            assert_ne!(judge(None, has_part), Some(Leftover::Everything));
+            assert_eq!(judge(None, has_part), None);
             assert_eq!(judge(Some(Stored::Pending), has_part), Some(Leftover::Everything));
             assert_eq!(judge(Some(Stored::Creating), has_part), None);
             assert_eq!(judge(Some(Stored::Deleting), has_part), None);

@@ -226,8 +226,12 @@ pub fn check_file(file: &File, most_bytes: u64) -> Result<Label, FieldError> {
     if file.head.is_empty() {
         return Err(FieldError::new("file", "iso.empty", format!("“{}” is empty. Choose another file.", upload::base_name(&file.name))));
     }
-    media::look_at_head(&file.head, file.exact.then_some(file.bytes))
-        .map_err(|refusal| FieldError::new("file", refusal.code(), refusal.to_string()))
+    let looked = media::look_at_head(&file.head, file.exact.then_some(file.bytes)).and_then(|label| match label.declared_bytes {
+        // Where the size is not known exactly, it is known that it is not more.
+        Some(should) if should > file.bytes => Err(media::Refusal::Truncated { has: file.bytes, should }),
+        _ => Ok(label),
+    });
+    looked.map_err(|refusal| FieldError::new("file", refusal.code(), refusal.to_string()))
 }
 
 /// What the first look says of a file, for the page: `ISO 9660, “DEBIAN_13”`.

@@ -34,6 +34,10 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, version: i6
         if found.image.kind == Kind::VirtualDisk {
             return Err(Failure::refused("image.virtual_disk", "A virtual disk is managed from its virtual machine's page."));
         }
+        if let Some(holder) = images::holder_of_name(tx.conn(), found.storage.id, &edit.name.key())?.filter(|holder| *holder != id) {
+            let message = format!("There is an image “{}” on “{}” already. Choose another name.", edit.name, found.storage.name);
+            return Err(FieldError { href: Some(format!("/images/{holder}")), ..FieldError::new("name", "name.taken", message) }.into());
+        }
         let changed = images::edit(tx, id, version, &edit).map_err(|failed| match failed {
             DbError::Taken(Taken::ImageName) => Failure::invalid(
                 "name",

@@ -17,12 +17,11 @@ use crate::{
 /// Changes name and path of a storage that still has `version`.
 pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, version: i64, name: &str, path: &str) -> Result<(), Failure> {
     let (present, others) = authorize::read::<right::UpdateStorage, _>(&service.db, actor, id, |conn, granted| {
-        Ok((storages::by_id(conn, granted.on())?.ok_or(Failure::NotFound)?, storages::all(conn, None)?))
+        let present = storages::by_id(conn, granted.on())?.ok_or(Failure::NotFound)?;
+        check_storage::refuse_removed(&present)?;
+        Ok((present, storages::all(conn, None)?))
     })
     .await?;
-    if present.health == Health::Removed {
-        return Err(Failure::refused("storage.removed", "This storage has been removed. Add it again to bring it back."));
-    }
     let name = Name::parse("name", name)?;
     let path = path.trim();
     let moved = path != present.path;

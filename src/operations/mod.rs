@@ -28,7 +28,7 @@ pub use failure::{Failure, Refusal};
 use crate::{
     clock,
     config::Config,
-    db::{Conn, Db, DbError, DbResult, images, images::Found, usage},
+    db::{Conn, Db, DbError, DbResult, Taken, images, images::Found, usage},
     domain::{
         audit::{Object, ObjectKind},
         deletion::Facts,
@@ -52,6 +52,8 @@ pub struct Service {
     pub instance: InstanceId,
     /// Wakes the worker when a job was enqueued.
     pub wake: std::sync::Arc<tokio::sync::Notify>,
+    /// Wakes whoever compares storages with the records.
+    pub compare: std::sync::Arc<tokio::sync::Notify>,
 }
 
 /// An image that is there, or [`Failure::NotFound`].
@@ -84,7 +86,7 @@ pub fn system_name(id: &str) -> &str {
 /// Turns a name that is taken into the fault of a field.
 fn name_taken<T>(written: DbResult<T>, message: &str) -> Result<T, Failure> {
     written.map_err(|failed| match failed {
-        DbError::Taken(_) => Failure::Invalid(vec![FieldError::new("name", "name.taken", message)]),
+        DbError::Taken(Taken::StorageName | Taken::ClusterName) => Failure::Invalid(vec![FieldError::new("name", "name.taken", message)]),
         other => Failure::Db(other),
     })
 }

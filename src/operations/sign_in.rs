@@ -72,6 +72,9 @@ pub async fn sign_in(service: &Service, email: String, password: String, address
         .db
         .write(move |tx| {
             let now = clock::now();
+            for (subject, _) in subjects(&typed, &from) {
+                people::lock_failures(tx, &subject)?;
+            }
             let wait = longest_wait(tx.conn(), &typed, &from, now)?;
             if wait > Duration::ZERO {
                 return Err(Failure::TooOften(wait.as_secs().max(1)));
@@ -112,9 +115,10 @@ pub async fn sign_in(service: &Service, email: String, password: String, address
         .write(move |tx| {
             let now = clock::now();
             people::begin_session(tx, &token_hash, user, &address, now)?;
-            for (subject, _) in subjects(&email, &address) {
-                people::clear_failures(tx, &subject)?;
-            }
+            // The address is not cleared: somebody with an account could go on guessing others' passwords.
+            let [(account_subject, _), (address_subject, _)] = subjects(&email, &address);
+            people::clear_failures(tx, &account_subject)?;
+            people::uncount_failure(tx, &address_subject)?;
             if let Some(newer) = newer {
                 people::rehash(tx, user, &account.password_hash, &newer)?;
             }

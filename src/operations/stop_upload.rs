@@ -22,6 +22,7 @@ pub fn in_transaction(
     now: Timestamp,
 ) -> Result<bool, Failure> {
     let image = upload.image_id;
+    images::lock(tx, image)?;
     if !uploads::stop(tx, image, upload.fence, why, detail, now)? {
         return Ok(false);
     }
@@ -52,10 +53,16 @@ pub async fn run(service: &Service, image: ImageId, fence: i64, why: Stopped, de
         })
         .await?;
     // A transfer that is alive in this process removes its part itself.
-    if let (Some(storage), Some(_busy)) = (storage, service.storages.occupy(image)) {
+    if let (Some(storage), Some(busy)) = (storage, service.storages.occupy(image)) {
         let handle = service.storages.at(storage.id, std::path::Path::new(&storage.path));
         // What cannot be removed now is removed by the next comparison of the storage with the records.
-        if let Err(failed) = handle.run(move |directory| directory.remove_part(image)).await {
+        if let Err(failed) = handle
+            .run(move |directory| {
+                let _busy = busy;
+                directory.remove_part(image)
+            })
+            .await
+        {
             tracing::info!(image = %image, error = %failed, "the bytes of a stopped upload stay until the storage is looked through");
         }
     }

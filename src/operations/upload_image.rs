@@ -16,8 +16,9 @@ use super::{Failure, Service, create_image::File, find_image, stop_upload};
 use crate::{
     authorize::{self, Actor, right},
     clock,
-    db::{images, images::Found, storages, storages::Storage, uploads},
+    db::{DbError, images, images::Found, people, storages, storages::Storage, uploads},
     domain::{
+        access::Privilege,
         audit::{Action, Entry, Object, ObjectKind},
         creation,
         ids::ImageId,
@@ -27,7 +28,7 @@ use crate::{
         upload::{self, CHECKPOINT_BYTES, CHECKPOINT_EVERY, Stopped},
     },
     media, secret,
-    storage::{Busy, Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
+    storage::{Busy, Directory, Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
 };
 
 /// How long flushing and publishing a file may take.
@@ -45,9 +46,16 @@ pub struct Transfer {
     /// Bytes promised to the transfer in the records: all of them, or none where the medium holds the room.
     promised: u64,
     receiver: Option<Receiver>,
-    busy: Option<Busy>,
+    busy: Arc<Busy>,
     checkpoint_at: u64,
     checkpoint_time: Instant,
+}
+
+/// What became of a checkpoint.
+enum Recorded {
+    Present,
+    Superseded,
+    RightLost,
 }
 
 /// Why an image's file cannot be sent now.
@@ -115,7 +123,7 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: 
         declared: bytes,
         promised: bytes,
         receiver: None,
-        busy: Some(busy),
+        busy: Arc::new(busy),
         checkpoint_at: 0,
         checkpoint_time: Instant::now(),
     };
@@ -124,8 +132,16 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: 
             if receiver.room_is_claimed() {
                 // The medium counts the room as used from now on; promising it as well would count it twice.
                 transfer.promised = 0;
-                let promise = service.db.write(move |tx| Ok::<_, Failure>(images::set_reserved(tx, image, 0)?)).await;
-                promise?;
+                let (storage, fence) = (transfer.storage.id, transfer.fence);
+                let claimed = service.db.write(move |tx| {
+                    images::lock(tx, image)?;
+                    if uploads::is_present(tx.conn(), image, fence)? {
+                        images::set_reserved(tx, image, 0)?;
+                        storages::spend(tx, storage, bytes)?;
+                    }
+                    Ok::<_, Failure>(())
+                });
+                claimed.await?;
             }
             transfer.receiver = Some(receiver);
             Ok(transfer)
@@ -137,9 +153,8 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: 
 impl Transfer {
     async fn open(&self, expected: Option<u64>, limit: u64) -> Result<Receiver, StorageError> {
         // An earlier transfer of this image may have left something.
-        let image = self.image;
-        self.handle.run(move |directory| directory.remove(image)).await?;
-        Receiver::begin(self.handle.directory.clone(), self.handle.workers.clone(), image, expected, limit).await
+        self.remove(|directory, image| directory.remove(image)).await?;
+        Receiver::begin(self.handle.directory.clone(), self.handle.workers.clone(), self.image, expected, limit).await
     }
 
     /// Takes the next bytes. After an error the transfer is over and the image is Pending.
@@ -174,25 +189,40 @@ impl Transfer {
         };
         (self.checkpoint_at, self.checkpoint_time) = (reached.offset, Instant::now());
         let (image, fence, promised) = (self.image, self.fence, self.promised);
-        let present = self
-            .service
-            .db
-            .write(move |tx| {
-                let (_, lease_until) = super::lease();
-                let present = uploads::record_offset(tx, image, fence, reached.offset, &reached.hash_state, lease_until)?;
-                if present {
-                    images::set_reserved(tx, image, promised.saturating_sub(reached.offset))?;
-                }
-                Ok::<_, Failure>(present)
-            })
-            .await?;
-        if present { Ok(()) } else { Err(self.give_up().await) }
+        let (user, session) = (self.actor.user, self.actor.session.clone());
+        let recorded = self.service.db.write(move |tx| {
+            let (now, lease_until) = super::lease();
+            images::lock(tx, image)?;
+            if !uploads::record_offset(tx, image, fence, reached.offset, &reached.hash_state, lease_until)? {
+                return Ok(Recorded::Superseded);
+            }
+            images::set_reserved(tx, image, promised.saturating_sub(reached.offset))?;
+            // The upload is a sign of life of its session; and whoever has lost session or right goes no further.
+            let signed_in = people::touch_session(tx, &session, now)?;
+            let role = people::role_of(tx.conn(), user)?;
+            let permitted = [Privilege::UpdateImage, Privilege::CreateImage].iter().all(|privilege| role.holds(*privilege));
+            Ok::<_, Failure>(if signed_in && permitted { Recorded::Present } else { Recorded::RightLost })
+        });
+        match recorded.await {
+            Ok(Recorded::Present) => Ok(()),
+            Ok(Recorded::Superseded) => Err(self.give_up().await),
+            Ok(Recorded::RightLost) => {
+                self.end(Stopped::RightLost, String::new()).await;
+                Err(Failure::refused("upload.right_lost", Stopped::RightLost.words()))
+            }
+            // The bytes are safe and the lease still runs: the next checkpoint tries again.
+            Err(Failure::Db(DbError::Busy(cause) | DbError::Unreachable(cause))) => {
+                tracing::warn!(%image, %cause, "an upload's offset could not be recorded");
+                Ok(())
+            }
+            Err(failed) => Err(failed),
+        }
     }
 
     /// All bytes are here: checks, publishes and says so. Not to be cut off: run it on a task of its own.
     pub async fn finish(mut self) -> Result<(), Failure> {
         let Some(receiver) = self.receiver.take() else { return Err(Failure::Broken("the transfer is over".to_owned())) };
-        self.renew_lease().await?;
+        let _lease = KeepLease::new(&self);
         let received = match receiver.finish().await {
             Ok(received) => received,
             Err(failed) => return Err(self.fail(failed).await),
@@ -273,19 +303,19 @@ impl Transfer {
         }
     }
 
-    async fn renew_lease(&self) -> Result<(), Failure> {
-        let (image, fence, offset) = (self.image, self.fence, self.checkpoint_at);
-        let (_, lease_until) = super::lease();
-        self.service
-            .db
-            .write(move |tx| Ok::<_, Failure>(uploads::record_offset(tx, image, fence, offset, &[], lease_until).map(drop)?))
-            .await
+    /// Removes something of the image's. The files stay occupied until that is done, even if nobody waits for it any more.
+    async fn remove(&self, what: fn(&Directory, ImageId) -> Result<(), StorageError>) -> Result<(), StorageError> {
+        let (image, busy) = (self.image, self.busy.clone());
+        let job = move |directory: &Directory| {
+            let _busy = busy;
+            what(directory, image)
+        };
+        self.handle.run(job).await
     }
 
     async fn remove_files(&self) {
-        let image = self.image;
-        if let Err(failed) = self.handle.run(move |directory| directory.remove(image)).await {
-            tracing::warn!(image = %image, error = %failed, "a file that is nobody's stays until the storage is looked through");
+        if let Err(failed) = self.remove(|directory, image| directory.remove(image)).await {
+            tracing::warn!(image = %self.image, error = %failed, "a file that is nobody's stays until the storage is looked through");
         }
     }
 
@@ -335,9 +365,11 @@ impl Transfer {
     }
 
     async fn drop_bytes(&mut self) {
-        if let Some(receiver) = self.receiver.take()
-            && let Err(failed) = receiver.abandon().await
-        {
+        let dropped = match self.receiver.take() {
+            Some(receiver) => receiver.abandon().await,
+            None => self.remove(|directory, image| directory.remove_part(image)).await,
+        };
+        if let Err(failed) = dropped {
             tracing::info!(image = %self.image, error = %failed, "the bytes of a stopped upload stay until the storage is looked through");
         }
     }
@@ -349,7 +381,7 @@ impl Drop for Transfer {
         let Some(receiver) = self.receiver.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (service, image, fence, author) = (self.service.clone(), self.image, self.fence, self.actor.author());
-        let busy = self.busy.take();
+        let busy = self.busy.clone();
         runtime.spawn(async move {
             // Nobody else begins before this end.
             let _busy = busy;
@@ -361,6 +393,30 @@ impl Drop for Transfer {
                 tracing::warn!(image = %image, error = %failed, "a broken upload could not be recorded; its lease will run out");
             }
         });
+    }
+}
+
+/// Renews the lease of a transfer for as long as it lives: flushing and publishing a large file can take longer than the lease.
+struct KeepLease(tokio::task::JoinHandle<()>);
+
+impl KeepLease {
+    fn new(transfer: &Transfer) -> Self {
+        let (db, image, fence) = (transfer.service.db.clone(), transfer.image, transfer.fence);
+        Self(tokio::spawn(async move {
+            loop {
+                let renewed = db.write(move |tx| Ok::<_, Failure>(uploads::renew_lease(tx, image, fence, super::lease().1)?)).await;
+                if matches!(renewed, Ok(false)) {
+                    return;
+                }
+                tokio::time::sleep(upload::LEASE / 3).await;
+            }
+        }))
+    }
+}
+
+impl Drop for KeepLease {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

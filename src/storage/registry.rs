@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Directory, StorageError, Workers};
+use super::{Directory, Space, StorageError, Workers};
 use crate::domain::ids::{ImageId, StorageId};
 
 /// Threads that one storage may keep busy; a storage that hangs takes no more than these with it.
@@ -22,6 +22,8 @@ pub struct Handle {
     pub directory: Arc<Directory>,
     /// The threads that may touch it.
     pub workers: Workers,
+    /// One more, for looking whether it answers: work that is merely waiting must not look like a storage that hangs.
+    prober: Workers,
 }
 
 impl Handle {
@@ -31,6 +33,12 @@ impl Handle {
         job: impl FnOnce(&Directory) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         self.run_within(LIMIT, job).await
+    }
+
+    /// Writes, flushes and reads back a small file.
+    pub async fn probe_within(&self, limit: Duration) -> Result<Space, StorageError> {
+        let directory = self.directory.clone();
+        self.prober.run(limit, move || directory.probe()).await
     }
 
     /// The same within another time.
@@ -69,9 +77,11 @@ impl Registry {
     /// The storage at its present place. A storage that moved keeps its workers.
     pub fn at(&self, id: StorageId, path: &Path) -> Handle {
         let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        let handle = handles
-            .entry(id)
-            .or_insert_with(|| Handle { directory: Arc::new(Directory::at(path, id)), workers: Workers::new(&id.to_string(), THREADS) });
+        let handle = handles.entry(id).or_insert_with(|| Handle {
+            directory: Arc::new(Directory::at(path, id)),
+            workers: Workers::new(&id.to_string(), THREADS),
+            prober: Workers::new(&format!("probe {id}"), 1),
+        });
         if handle.directory.root() != path {
             handle.directory = Arc::new(Directory::at(path, id));
         }

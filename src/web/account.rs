@@ -78,6 +78,6 @@ pub async fn extend_session(service: Data<Service>, me: SignedIn) -> Result<Http
     let token_hash = me.token_hash.clone();
     let now = clock::now();
     service.db.write(move |tx| Ok::<_, Failure>(people::touch_session(tx, &token_hash, now)?)).await?;
-    let ends = me.ends.max(now.plus(service.config.session_idle));
+    let ends = now.plus(service.config.session_idle).min(me.latest);
     Ok(HttpResponse::Ok().json(serde_json::json!({ "ends": ends.millis() })))
 }

@@ -16,7 +16,10 @@ use askama::Template;
 use super::{
     error::Error,
     form::Fields,
-    images::content::{faults_json, file_part, read_head, receive},
+    images::{
+        content::{faults_json, file_part, read_head, receive},
+        show::name_of,
+    },
     page::{Capacity, Faults, Flash, Shell, html_with, see_other},
     session::SignedIn,
     systems::{SystemGroup, system_groups},
@@ -317,7 +320,13 @@ pub async fn summary(request: HttpRequest, service: Data<Service>, me: SignedIn,
         let step = if wizard.answers.reached < 2 { "general" } else { "configuration" };
         return Ok(see_other(&service.config, &step_of(*id, step), None));
     }
-    summary_page(&request, &service, &me, *id, wizard.answers, Faults::default()).await
+    // Without scripts the answer to the form comes after the upload: the browser must be known as its device before.
+    let (me, cookie) = me.with_device(&service.config);
+    let mut answer = summary_page(&request, &service, &me, *id, wizard.answers, Faults::default()).await?;
+    if let Some(cookie) = cookie {
+        answer.add_cookie(&cookie).map_err(Error::unexpected)?;
+    }
+    Ok(answer)
 }
 
 async fn summary_page(
@@ -406,6 +415,7 @@ fn links(id: DraftId, faults: Vec<FieldError>) -> Vec<FieldError> {
         .map(|fault| {
             let step = match fault.field {
                 "file" => return fault,
+                _ if fault.href.is_some() => return fault,
                 "name" | "note" | "kind" => "general",
                 _ => "configuration",
             };
@@ -433,7 +443,10 @@ pub async fn create_with_file(
         Ok((image, part)) => {
             let here = format!("/images/{image}");
             let flash = match receive(&service, &me.actor, image, part, &mut form).await {
-                Ok(()) => Flash::plain("The file is complete. The image is Available.", "", ""),
+                Ok(()) => {
+                    let name = name_of(&service, image).await?;
+                    Flash::about("The file of ", here.clone(), &name, " is complete. The image is Available.")
+                }
                 // The image is there and says why it is Pending.
                 Err(failed) => Flash::plain(&Error::from(failed).sentence, "", "").bad(),
             };

@@ -43,6 +43,8 @@ pub struct SignedIn {
     pub token_hash: String,
     /// When the session ends if nothing more is clicked.
     pub ends: Timestamp,
+    /// When it ends in any case.
+    pub latest: Timestamp,
 }
 
 impl SignedIn {
@@ -144,9 +146,9 @@ async fn find(request: &ServiceRequest, service: &Service) -> Result<Option<Sign
         let extensions = request.extensions();
         (text(extensions.get::<ClientAddress>().map(|found| &found.0)), text(extensions.get::<RequestId>().map(|found| &found.0)))
     };
-    let actor = Actor { user: session.user.id, name: session.user.name.clone(), device, address, request_id };
-    let ends = seen_at.plus(idle).min(session.created_at.plus(longest));
-    Ok(Some(SignedIn { actor: Arc::new(actor), user: session.user, token_hash, ends }))
+    let actor = Actor { user: session.user.id, name: session.user.name.clone(), device, session: token_hash.clone(), address, request_id };
+    let latest = session.created_at.plus(longest);
+    Ok(Some(SignedIn { actor: Arc::new(actor), user: session.user, token_hash, ends: seen_at.plus(idle).min(latest), latest }))
 }
 
 /// Nobody is signed in: a page leads to sign-in and back; a form is kept; anything else is told so.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     authorize::{self, right},
     db::{
-        DbError, clusters,
+        DbError, Taken, clusters,
         cursor::Page,
         drafts, events,
         storages::{self, Storage},
@@ -312,7 +312,9 @@ pub async fn add(request: HttpRequest, service: Data<Service>, me: SignedIn, fie
     if let Some(before) = service.db.read(move |conn| Ok::<_, Failure>(drafts::submitted(conn, key, user)?)).await? {
         return Ok(see_other(&service.config, &before, None));
     }
-    let clusters: Vec<ClusterId> = fields.parsed("cluster");
+    let mut clusters: Vec<ClusterId> = fields.parsed("cluster");
+    clusters.sort_unstable();
+    clusters.dedup();
     let asked = Asked {
         kind,
         name: fields.one("name")?.to_owned(),
@@ -337,7 +339,7 @@ pub async fn add(request: HttpRequest, service: Data<Service>, me: SignedIn, fie
                 Some(&Flash::about(&format!("{} ", kind.words()), href.clone(), added.name.trim(), after)),
             ))
         }
-        Err(Failure::Db(DbError::Taken(_))) => {
+        Err(Failure::Db(DbError::Taken(Taken::Id))) => {
             // The same form was sent twice at once; the other one added it.
             let before = service.db.read(move |conn| Ok::<_, Failure>(drafts::submitted(conn, key, user)?)).await?;
             Ok(see_other(&service.config, &before.unwrap_or_else(|| format!("/{}", kind.section())), None))
@@ -353,6 +355,9 @@ pub async fn add(request: HttpRequest, service: Data<Service>, me: SignedIn, fie
 fn form_faults(failed: Failure) -> Result<Faults, Error> {
     match failed {
         Failure::Invalid(faults) => Ok(Faults(faults)),
+        Failure::Db(DbError::Taken(Taken::StoragePath)) => {
+            Ok(Faults(vec![FieldError::new("path", "storage.nested", "Another storage was added at this folder meanwhile.")]))
+        }
         Failure::Storage(failed) => Ok(Faults(vec![FieldError::new("path", "storage.unusable", failed.to_string())])),
         other => Err(other.into()),
     }

@@ -108,10 +108,10 @@ export function ask(title, text, no, yes) {
 export function showErrors(form, errors) {
   clearErrors(form);
   const list = make('ul');
-  for (const { field, message, href } of errors) {
+  for (const { field, message, href, target: window } of errors) {
     const control = field && (document.getElementById(field) ?? firstOf(form, field));
     const target = href ?? (control?.id ? `#${control.id}` : '');
-    list.append(make('li', {}, target ? make('a', { href: target }, message) : message));
+    list.append(make('li', {}, target ? make('a', { href: target, ...(window ? { target: window } : {}) }, message) : message));
     const row = control?.closest('.row');
     if (control && !href && row) {
       const id = `${control.id || field}-js-error`;

@@ -8,7 +8,7 @@ export function start() {
   listening = true;
   document.addEventListener('keydown', (event) => {
     if (document.documentElement.dataset.shortcuts === 'off' || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.isComposing) return;
-    if (event.target instanceof Element && event.target.closest('input, select, textarea, [contenteditable], dialog, details[open]')) return;
+    if (event.target instanceof Element && event.target.closest('input, select, textarea, [contenteditable], dialog[open], details[open]')) return;
     const search = /** @type {HTMLInputElement | null} */ (one('[data-search]'));
     const create = one('[data-create-link]:not([aria-disabled="true"])');
     const help = /** @type {HTMLDialogElement | null} */ (one('dialog#shortcuts-help'));

@@ -10,7 +10,7 @@ export const onSwap = (fn) => { again = fn; };
 /** Starts the modules on new content. @param {ParentNode} root */
 export const restart = (root) => again(root);
 
-let current = location.href, turn = 0, listening = false, prefix = '', base = document.title;
+let current = location.href, loading = '', turn = 0, listening = false, prefix = '', base = document.title;
 /** @type {Map<string, number>} */
 const scrolls = new Map();
 const bare = (url) => String(url).split('#')[0];
@@ -32,6 +32,7 @@ export function titlePrefix(text) {
 export async function swapTo(url, { push = true, html, finalUrl, quiet = false } = {}) {
   const mine = ++turn, target = new URL(String(url), location.href);
   document.documentElement.setAttribute('aria-busy', 'true');
+  loading = bare(target);
   try {
     let text = html, end = new URL(finalUrl ?? target);
     if (text === undefined) {
@@ -48,7 +49,7 @@ export async function swapTo(url, { push = true, html, finalUrl, quiet = false }
     if (push || html !== undefined) location.assign(String(finalUrl ?? target)); else if (!quiet) location.reload();
     return false;
   } finally {
-    if (mine === turn) document.documentElement.removeAttribute('aria-busy');
+    if (mine === turn) { loading = ''; document.documentElement.removeAttribute('aria-busy'); }
   }
 }
 
@@ -151,6 +152,10 @@ export async function submitSoft(form, submitter = null) {
     const response = await fetch(action, { method: 'POST', body, headers: { 'X-Requested-With': 'vmimg', Accept: 'text/html' } });
     if (!isHtml(response)) throw new Error('not a page');
     const html = await response.text();
+    if (response.status === 401) { // the document stays: it may hold a chosen file
+      showErrors(form, [{ message: 'Your session has ended. Sign in in another tab, then go on here; what you typed is kept.', href: '/sign-in', target: '_blank' }]);
+      return;
+    }
     if (!response.ok && !html.includes('class="shell"')) { // an error page of its own: its words, beside what was typed
       const page = new DOMParser().parseFromString(html, 'text/html');
       showErrors(form, [{ message: all('h1, h1 ~ p', page).map((el) => el.textContent.trim()).join('. ') || `The server could not do that (answer ${response.status}).` }]);
@@ -172,7 +177,8 @@ export function start(root) {
   }));
   if (listening) return;
   listening = true;
-  addEventListener('popstate', () => { if (bare(location.href) !== bare(current)) swapTo(location.href, { push: false }); });
+  // Compared with what is being loaded, if something is: of two quick steps back the last one counts.
+  addEventListener('popstate', () => { if (bare(location.href) !== (loading || bare(current))) swapTo(location.href, { push: false }); });
   document.addEventListener('click', (event) => {
     const link = event.target instanceof Element ? event.target.closest('a[href]') : null;
     if (event.defaultPrevented || !link || !plain(event) || !alive()) return;

@@ -121,9 +121,12 @@ CREATE INDEX images_by_created ON images (created_at, id);
 CREATE INDEX images_by_name ON images (search_key, id);
 CREATE INDEX images_by_size ON images (size_bytes, id);
 CREATE INDEX images_by_storage ON images (storage_id, created_at, id);
-CREATE INDEX images_counted ON images (storage_id, status);
+CREATE INDEX images_counted ON images (storage_id, status, id);
 CREATE INDEX images_by_os ON images (os, id);
 CREATE INDEX images_by_kind ON images (kind, id);
+CREATE INDEX images_of_kind ON images (kind, created_at, id);
+CREATE INDEX images_of_os ON images (os, created_at, id);
+CREATE INDEX images_unfinished ON images (created_by) WHERE status IN ('pending', 'uploading');
 -- The few that are not simply available, and those whose promised bytes are summed.
 CREATE INDEX images_unsettled ON images (status, created_at, id) WHERE status <> 'available';
 CREATE INDEX images_unsound ON images (file_state, created_at, id) WHERE file_state <> 'sound';

@@ -32,6 +32,7 @@ use crate::{
     web::{
         error::Error,
         form::{ARRIVES_WITHIN, Fields},
+        images::show::name_of,
         page::{Flash, see_other},
         session::SignedIn,
     },
@@ -43,11 +44,15 @@ const BESIDE_THE_FILE: u64 = 64 * 1024;
 const MOST_PARTS: usize = 32;
 
 /// Reads name, size and the first 64 KiB of a file that a script looks at before it is sent.
-pub async fn read_head(request: &HttpRequest, mut payload: Payload) -> Result<(File, Fields), Error> {
+pub async fn read_head(request: &HttpRequest, payload: Payload) -> Result<(File, Fields), Error> {
+    timeout(ARRIVES_WITHIN, read_all_of_head(request, payload)).await.map_err(|_| Error::too_slow())?
+}
+
+async fn read_all_of_head(request: &HttpRequest, mut payload: Payload) -> Result<(File, Fields), Error> {
     let query = Fields::parse(request.query_string())?;
     let bytes: u64 = query.one("size")?.parse().map_err(|_| Error::bad_request("The file's size is missing."))?;
     let mut head = Vec::new();
-    while let Some(chunk) = timeout(ARRIVES_WITHIN, payload.next()).await.map_err(|_| Error::too_slow())? {
+    while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Error::bad_request("The first bytes of the file did not arrive whole. Try again."))?;
         if head.len() + chunk.len() > HEAD_BYTES {
             return Err(Error::new(StatusCode::PAYLOAD_TOO_LARGE, "file.head", "Too large", "Only the first 64 KiB are looked at here."));
@@ -104,6 +109,11 @@ pub struct FilePart {
 
 /// Finds the file part of a form. Everything before it is small; the file comes last.
 pub async fn file_part(request: &HttpRequest, form: &mut Multipart, most: u64) -> Result<FilePart, Failure> {
+    let too_slow = || Failure::invalid("file", "upload.incomplete", "The beginning of the file did not arrive in time. Try again.");
+    timeout(IDLE, first_of_file(request, form, most)).await.map_err(|_| too_slow())?
+}
+
+async fn first_of_file(request: &HttpRequest, form: &mut Multipart, most: u64) -> Result<FilePart, Failure> {
     let length: Option<u64> = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let Some(length) = length else {
         return Err(Failure::invalid("file", "upload.no_length", "The request does not say how long it is. Send a Content-Length."));
@@ -113,13 +123,13 @@ pub async fn file_part(request: &HttpRequest, form: &mut Multipart, most: u64) -
     }
     let broken = || Failure::invalid("file", "upload.incomplete", "The form did not arrive whole. Try again.");
     for _ in 0..MOST_PARTS {
-        let next = timeout(IDLE, form.next()).await.map_err(|_| broken())?;
+        let next = form.next().await;
         let Some(field) = next else { return Err(Failure::invalid("file", "file.none", "Choose a file.")) };
         let mut field = field.map_err(|_| broken())?;
         let disposition = field.content_disposition().cloned();
         if field.name() != Some("file") {
             let mut skipped = 0_u64;
-            while let Some(chunk) = timeout(IDLE, field.next()).await.map_err(|_| broken())? {
+            while let Some(chunk) = field.next().await {
                 skipped += chunk.map_err(|_| broken())?.len() as u64;
                 if skipped > BESIDE_THE_FILE {
                     return Err(Failure::invalid("file", "form.too_large", "The form holds more than a file beside the file."));
@@ -133,7 +143,7 @@ pub async fn file_part(request: &HttpRequest, form: &mut Multipart, most: u64) -
         let mut head = Vec::new();
         let mut rest = None;
         while head.len() < HEAD_BYTES {
-            let Some(chunk) = timeout(IDLE, field.next()).await.map_err(|_| broken())? else { break };
+            let Some(chunk) = field.next().await else { break };
             let mut chunk = chunk.map_err(|_| broken())?;
             let take = chunk.len().min(HEAD_BYTES - head.len());
             head.extend_from_slice(&chunk.split_to(take));
@@ -258,7 +268,10 @@ pub async fn submit(
     let wants_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
     let mut answer = match (received, wants_json) {
         (Ok(()), true) => HttpResponse::Ok().json(serde_json::json!({ "image": here })),
-        (Ok(()), false) => see_other(&service.config, &here, Some(&Flash::plain("The file is complete. The image is Available.", "", ""))),
+        (Ok(()), false) => {
+            let flash = Flash::about("The file of ", here.clone(), &name_of(&service, *id).await?, " is complete. The image is Available.");
+            see_other(&service.config, &here, Some(&flash))
+        }
         (Err(Failure::NotFound | Failure::Unseen), _) => return Err(Error::not_found()),
         (Err(failed), true) => {
             let error = Error::from(failed);

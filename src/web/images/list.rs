@@ -201,6 +201,8 @@ struct ListPage {
     /// Nothing at all, nothing matching, or nothing that this person may see.
     empty: Option<Empty>,
     started: Started,
+    /// Something is moving: the page looks again sooner.
+    busy: bool,
 }
 
 enum Empty {
@@ -285,6 +287,7 @@ pub async fn show(request: HttpRequest, service: Data<Service>, me: SignedIn) ->
             other_storage: present > 1,
             show: visible && !filtered && (rows.is_empty() || present < 2),
         },
+        busy: rows.iter().any(|image| image.progress.is_some()),
         empty,
         rows,
     };

@@ -253,14 +253,22 @@ pub async fn events(request: HttpRequest, service: Data<Service>, me: SignedIn, 
     html(&page.shell, &page)
 }
 
+/// An image's name, for a message about what was just done with it.
+pub async fn name_of(service: &Service, id: ImageId) -> Result<String, Error> {
+    let name = move |conn: &mut crate::db::Conn| crate::db::name_of(conn, crate::domain::audit::ObjectKind::Image, &id.to_string());
+    Ok(service.db.read(name).await?)
+}
+
 /// `POST /images/{id}/check`
 pub async fn check(service: Data<Service>, me: SignedIn, id: Path<ImageId>) -> Result<HttpResponse, Error> {
     let state = check_image::run(&service, &me.actor, *id).await?;
     let here = format!("/images/{id}");
+    let name = name_of(&service, *id).await?;
+    let about = |after: &str| Flash::about("The file of ", here.clone(), &name, after);
     let flash = match state {
-        FileState::Sound => Flash::plain("The file is there and has the recorded size. Its digest is being compared.", "", ""),
-        FileState::Missing => Flash::plain("The file is still missing.", "", "").bad(),
-        FileState::Changed => Flash::plain("The file still does not have the recorded bytes.", "", "").bad(),
+        FileState::Sound => about(" is there and has the recorded size. Its digest is being compared."),
+        FileState::Missing => about(" is still missing.").bad(),
+        FileState::Changed => about(" still does not have the recorded bytes.").bad(),
     };
     Ok(see_other(&service.config, &here, Some(&flash)))
 }
@@ -273,6 +281,7 @@ pub async fn cancel_upload(service: Data<Service>, me: SignedIn, id: Path<ImageI
         let detail = "It was cancelled.".to_owned();
         stop_upload::run(&service, *id, upload.fence, Stopped::Interrupted, detail, me.actor.author()).await?;
     }
-    let flash = Flash::plain("The upload is cancelled. Nothing of it was kept.", "", "");
-    Ok(see_other(&service.config, &format!("/images/{id}"), Some(&flash)))
+    let here = format!("/images/{id}");
+    let flash = Flash::about("The upload of ", here.clone(), &found.image.name, " is cancelled. Nothing of it was kept.");
+    Ok(see_other(&service.config, &here, Some(&flash)))
 }
