@@ -22,6 +22,9 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, version: 
         Ok((present, storages::all(conn, None)?))
     })
     .await?;
+    if present.version != version {
+        return Err(Failure::Stale);
+    }
     let name = Name::parse("name", name)?;
     let path = path.trim();
     let moved = path != present.path;

@@ -230,8 +230,8 @@ pub async fn show(request: HttpRequest, service: Data<Service>, me: SignedIn) ->
     let device = me.actor.device.clone();
     let asked = view.clone();
     let (rows, matching, all_storages, all_clusters, visible) = authorize::look(&service.db, &me.actor, move |conn, viewer| {
-        let all_storages = storages::all(conn, None)?;
-        let all_clusters = clusters::all(conn)?;
+        let all_storages = if viewer.sees(Privilege::ReadStorage) { storages::all(conn, None)? } else { Vec::new() };
+        let all_clusters = if viewer.sees(Privilege::ReadCluster) { clusters::all(conn)? } else { Vec::new() };
         let visible = viewer.sees(Privilege::ReadImage);
         let filter = if visible { asked.filter } else { Filter::default() };
         let slice = images::list(conn, &filter, asked.sort, asked.descending, &asked.page, if visible { asked.size } else { 0 })?;
