@@ -192,7 +192,7 @@ fn bounded(typed: &str, most: usize) -> String {
 
 /// `GET /images/new/{draft}/configuration`
 pub async fn configuration(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<DraftId>) -> Result<HttpResponse, Error> {
-    let wizard = find(&service, &me.actor, *id).await?;
+    let wizard = find_or_new(&service, &me.actor, *id).await?;
     if let Some(image) = wizard.image {
         return Ok(see_other(&service.config, &format!("/images/{image}"), None));
     }
@@ -312,7 +312,7 @@ async fn configuration_faults(service: &Service, actor: &Arc<Actor>, answers: &A
 
 /// `GET /images/new/{draft}/summary`
 pub async fn summary(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<DraftId>) -> Result<HttpResponse, Error> {
-    let wizard = find(&service, &me.actor, *id).await?;
+    let wizard = find_or_new(&service, &me.actor, *id).await?;
     if let Some(image) = wizard.image {
         return Ok(see_other(&service.config, &format!("/images/{image}"), None));
     }
