@@ -66,9 +66,9 @@ for (const database of DATABASES) {
       test('UX 66, 27: the list says what an image is and what to do first', async () => {
         await page.goto('/images');
         await main(page).getByRole('heading', { name: 'No images yet' }).waitFor();
-        const empty = main(page).locator('.empty');
-        assert.equal(await empty.getByRole('link', { name: 'Create image' }).count(), 1);
-        assert.equal(await empty.getByRole('link', { name: 'Add another storage' }).count(), 1);
+        assert.ok(await main(page).getByRole('link', { name: 'Create image' }).count() >= 1);
+        assert.equal(await main(page).getByRole('link', { name: 'Add another storage' }).count(), 1);
+        if (javaScript) await axe(page);
         if (javaScript && database === 'sqlite') await screenshot(page, 'first-page');
       });
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { HtmlValidate } from 'html-validate';
 import {
-  REAL, axe, faultsOf, focusIsSeen, hasOutline, impossibleSaysWhy, launch, main, makeIso, noCspViolations, nothingMoves,
+  REAL, axe, fileField, focusIsSeen, hasOutline, impossibleSaysWhy, launch, main, makeIso, noCspViolations, nothingMoves,
   onlyTablesScroll, readableRoutes, signedInPage, startConsole, textSpacingBreaksNothing, timesAreExact, until,
 } from './support.mjs';
 
@@ -34,6 +34,7 @@ describe('every page', () => {
   before(async () => {
     ({ server, client } = await startConsole());
     const cluster = (await client.send('/clusters/new', { name: `Cluster ${NASTY[0]}`, note: NASTY.join('\n') }, /clusters/)).split('?')[0];
+    const empty = (await client.send('/clusters/new', { name: 'Empty' }, /clusters/)).split('?')[0];
     const datastore = await client.addStorage({ name: `Datastore ${NASTY[2]}`, path: server.place('datastore'), cluster: cluster.split('/').pop() });
     await client.addStorage({ name: 'failing', cluster: cluster.split('/').pop() });
     await client.addStorage({ name: 'taken away' });
@@ -57,7 +58,7 @@ describe('every page', () => {
     await until('the storage to be degraded', async () => /Degraded/.test(await client.page(failing)));
     const local = `/local-storages/${client.storageId('isos')}`;
     const host = (await client.page('/hosts')).match(/\/hosts\/[0-9a-f-]{36}/)[0];
-    const draft = await client.draft({ name: NASTY[0], note: NASTY[5] });
+    const draft = await client.draft({ name: `Draft ${NASTY[0]}`, note: NASTY[5] });
     const fresh = (await client.fetch('/images/new')).headers.get('location').replace('/general', '');
 
     const add = (pattern, path = pattern, more = {}) => pages.push({ pattern, path, name: more.name ?? path.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, '…'), ...more });
@@ -73,11 +74,17 @@ describe('every page', () => {
     } });
     add('/images', '/images', { name: '/images with an open filter', scripts: true, act: (page) => main(page).locator('details.filter summary').first().click() });
     add('/images', '/images', { name: '/images with the help', scripts: true, dialog: true, act: (page) => page.keyboard.press('?') });
-    add('/images/selection', `/images/selection?${Object.values(images).map((path) => `ids=${path.split('/').pop()}`).join('&')}`, { name: '/images/selection' });
+    pages.push({ pattern: '/images/selection', path: '/images', name: '/images/selection', act: async (page) => {
+      const all = page.getByLabel('Select all on this page');
+      if (await all.isVisible()) await all.click(); else for (const box of await main(page).locator('tbody input[name=ids]').all()) await box.check();
+      await main(page).locator('#bulk').getByRole('button', { name: /Delete/ }).click();
+      await page.waitForURL(/\/images\/selection$/);
+    } });
     for (const [name, path] of Object.entries(images)) add('/images/{id}', path, { name: `/images/{id}, ${name}` });
-    for (const tab of ['access', 'vms', 'events', 'edit', 'deletion', 'forgetting']) add(`/images/{id}/${tab}`, `${images.plain}/${tab}`);
+    for (const tab of ['access', 'vms', 'events', 'edit', 'deletion']) add(`/images/{id}/${tab}`, `${images.plain}/${tab}`);
+    add('/images/{id}/forgetting', `${images.plain}/forgetting`, { name: '/images/{id}/forgetting, refused', status: 409 });
     add('/images/{id}/vms', `${images.used}/vms`, { name: '/images/{id}/vms, used' });
-    add('/images/{id}/deletion', `${images.used}/deletion`, { name: '/images/{id}/deletion, refused' });
+    add('/images/{id}/deletion', `${images.used}/deletion`, { name: '/images/{id}/deletion, refused', status: 409 });
     add('/images/{id}/deletion', `${images['nasty 5']}/deletion`, { name: '/images/{id}/deletion, long name' });
     add('/images/{id}/forgetting', `${images.unavailable}/forgetting`, { name: '/images/{id}/forgetting, allowed' });
     add('/images/{id}/edit', `${images['nasty 0']}/edit`, { name: '/images/{id}/edit with errors', status: 422, act: async (page) => {
@@ -88,7 +95,7 @@ describe('every page', () => {
     for (const step of ['general', 'configuration', 'summary', 'cancel']) add(`/images/new/{draft}/${step}`, `${draft}/${step}`);
     add('/images/new/{draft}/general', `${fresh}/general`, { name: '/images/new/{draft}/general with errors', status: 422, act: (page) => main(page).getByRole('button', { name: 'Continue' }).click() });
     add('/images/new/{draft}/configuration', `${draft}/configuration`, { name: '/images/new/{draft}/configuration with a refused file', scripts: true, act: async (page) => {
-      await main(page).locator('input[type=file]').setInputFiles({ name: 'no.iso', mimeType: 'application/octet-stream', buffer: Buffer.from('no image') });
+      await fileField(page).setInputFiles({ name: 'no.iso', mimeType: 'application/octet-stream', buffer: Buffer.from('no image') });
       await main(page).locator('[data-file-note][data-state=bad]').waitFor();
       await main(page).getByRole('button', { name: /^Continue/ }).click();
       await page.locator('.error-summary').waitFor();
@@ -96,7 +103,9 @@ describe('every page', () => {
     add('/clusters');
     add('/clusters/new');
     add('/clusters/new', '/clusters/new', { name: '/clusters/new with errors', status: 422, act: (page) => main(page).getByRole('button', { name: 'Add cluster' }).click() });
-    for (const rest of ['', '/edit', '/removal']) add(`/clusters/{id}${rest}`, cluster + rest);
+    for (const rest of ['', '/edit']) add(`/clusters/{id}${rest}`, cluster + rest);
+    add('/clusters/{id}/removal', `${cluster}/removal`, { name: '/clusters/{id}/removal, refused', status: 409 });
+    add('/clusters/{id}/removal', `${empty}/removal`, { name: '/clusters/{id}/removal' });
     add('/hosts');
     add('/hosts/{id}', host);
     for (const [section, one] of [['/datastores', datastore], ['/local-storages', local]]) {
@@ -109,6 +118,9 @@ describe('every page', () => {
     add('/datastores/{id}', gone, { name: '/datastores/{id}, removed' });
     add('/events');
     add('/events', '/events?outcome=failed&action=sign_in', { name: '/events, nothing matches' });
+    for (const filter of ['Action', 'Result', 'Time']) {
+      add('/events', '/events', { name: `/events with the filter ${filter}`, scripts: true, act: (page) => main(page).locator('details.filter summary', { hasText: filter }).click() });
+    }
     add('/settings');
     add('404', '/nothing-here', { status: 404, signedIn: false });
     browser = await launch();
@@ -154,9 +166,9 @@ describe('every page', () => {
 
   test('UX 1–16: every link on every page leads to a page', async () => {
     const links = new Set();
-    for (const { path, signedIn, act } of pages) {
+    for (const { path, signedIn, act, status } of pages) {
       if (act || signedIn === false) continue;
-      for (const [, href] of (await client.page(path)).matchAll(/<a\b[^>]*href="(\/[^"#]*)/g)) links.add(href.replace(/&amp;/g, '&'));
+      for (const [, href] of (await client.page(path, status)).matchAll(/<a\b[^>]*href="(\/[^"#]*)/g)) links.add(href.replace(/&amp;/g, '&'));
     }
     const dead = [];
     for (const href of links) {
@@ -195,7 +207,7 @@ describe('every page', () => {
   });
 
   for (const theme of ['light', 'dark']) {
-    test(`UX 4, 6: axe finds nothing at 320, 768 and 1280 px in ${theme}; only tables scroll sideways; wider text spacing breaks nothing`, { timeout: 900_000 }, async () => {
+    test(`UX 4, 6, 9: axe finds nothing at 320, 768 and 1280 px in ${theme}; only tables scroll sideways; wider spacing breaks nothing; nothing leaves the origin`, { timeout: 900_000 }, async () => {
       const page = await signedInPage(browser, client, { theme });
       await everywhere(page, async (tab, { name }) => {
         for (const width of [1280, 768, 320]) {
@@ -205,6 +217,7 @@ describe('every page', () => {
           if (theme === 'light' && width !== 768) await textSpacingBreaksNothing(tab, `${name}, ${width} px`);
         }
         await tab.setViewportSize({ width: 1280, height: 900 });
+        noCspViolations(tab, name);
       });
       await page.context().close();
     });
@@ -221,7 +234,8 @@ describe('every page', () => {
   test('UX 7: forced colours keep borders, icons and progress', async () => {
     const page = await signedInPage(browser, client, { forcedColors: 'active' });
     await page.goto('/images');
-    const bad = await page.evaluate(() => [...document.querySelectorAll('main .status, main .btn, main input, main progress, main meter, main .chip')].filter((el) => el.offsetParent && !el.closest('.visually-hidden')).flatMap((el) => {
+    await main(page).locator('details.columns summary').click();
+    const bad = await page.evaluate(() => [...document.querySelectorAll('main .status, main .btn, main input, main progress, main meter, main .chip')].filter((el) => el.checkVisibility() && !el.closest('.visually-hidden, .visually-hidden-focusable')).flatMap((el) => {
       const style = getComputedStyle(el);
       const drawn = el.matches('progress, meter, [type=checkbox], [type=radio]') || (style.borderTopStyle !== 'none' && parseFloat(style.borderTopWidth) > 0) || el.closest('.field');
       const icon = el.querySelector('svg');
@@ -236,16 +250,6 @@ describe('every page', () => {
   test('UX 8: with less motion asked for nothing moves', async () => {
     const page = await signedInPage(browser, client, { reducedMotion: 'reduce' });
     await everywhere(page, (tab, { name }) => nothingMoves(tab, name));
-    await page.context().close();
-  });
-
-  test('UX 9: no page breaks the content security policy or asks anybody else, with all its scripts and styles', async () => {
-    const page = await signedInPage(browser, client);
-    await everywhere(page, async (tab, { name }) => {
-      await tab.waitForLoadState('networkidle');
-      noCspViolations(tab, name);
-    });
-    assert.deepEqual(faultsOf(page), []);
     await page.context().close();
   });
 
@@ -306,9 +310,9 @@ describe('every page', () => {
       rules: { 'long-title': 'off', 'no-trailing-whitespace': 'off', 'require-sri': 'off', 'tel-non-breaking': 'off', 'doctype-style': 'off', 'no-inline-style': 'error' },
     });
     const failed = [];
-    for (const { path, name, act, signedIn } of pages) {
+    for (const { path, name, act, signedIn, status } of pages) {
       if (act || signedIn === false) continue;
-      const report = await html.validateString(await client.page(path));
+      const report = await html.validateString(await client.page(path, status));
       for (const message of report.results.flatMap((result) => result.messages)) failed.push(`${name}:${message.line}:${message.column} ${message.ruleId} ${message.message}`);
     }
     assert.equal(failed.length, 0, `${failed.length} faults:\n${failed.slice(0, 40).join('\n')}`);

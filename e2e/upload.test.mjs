@@ -4,7 +4,7 @@ import { readdirSync, rmSync, statfsSync, truncateSync, writeFileSync, readFileS
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
-  axe, chooseSystem, create, createInBrowser, fillConfiguration, fillGeneral, flash, launch, main, makeIso, noCspViolations, screenshot,
+  axe, chooseSystem, create, createInBrowser, fillConfiguration, fileField, fillGeneral, flash, launch, main, makeIso, noCspViolations, screenshot,
   sha256, sha256sum, signedInPage, sleep, startConsole, storageChoice, until, waitForStatus,
 } from './support.mjs';
 
@@ -33,10 +33,11 @@ describe('uploads', () => {
 
   test('UX 56, 28, 20: progress with bytes, per cent, speed and time; Checking the file… last; then Available; the session is kept', async () => {
     const iso = makeIso(join(server.folder, 'slow.iso'), { mib: 24 });
-    await page.route('**/images/*', async (route) => {
-      // As if the session were about to end: a running upload must keep it.
-      const answer = await route.fetch();
-      await route.fulfill({ response: answer, body: (await answer.text()).replace(/data-session-ends="\d+"/, `data-session-ends="${Date.now() + 140_000}"`) });
+    // The clock can be put forward, so that the session seems about to end: a running upload must keep it.
+    await page.addInitScript(() => {
+      const now = Date.now;
+      globalThis.ahead = 0;
+      Date.now = () => now() + globalThis.ahead;
     });
     let extended = 0;
     page.on('request', (request) => { if (request.url().endsWith('/session/extension')) extended++; });
@@ -45,13 +46,14 @@ describe('uploads', () => {
     await fillConfiguration(page, { iso, storage: 'isos', os: 'Debian 13 (trixie)' });
     await throttle(page, 2_000_000);
     await page.evaluate(() => {
+      globalThis.ahead = 28 * 60_000;
       globalThis.words = new Set();
       globalThis.titles = new Set();
-      setInterval(() => {
+      new MutationObserver(() => {
         const text = document.querySelector('[data-progress-text]')?.textContent;
         if (text) globalThis.words.add(text);
         globalThis.titles.add(document.title);
-      }, 40);
+      }).observe(document, { subtree: true, childList: true, characterData: true });
     });
     await create(page, {});
     const path = new URL(page.url()).pathname;
@@ -68,7 +70,7 @@ describe('uploads', () => {
     assert.match(await page.title(), /^slow one – Images – vmimg$/);
     assert.equal((await page.locator('#sha256').innerText()).trim(), await sha256(iso));
     await throttle(page, 0);
-    await page.unroute('**/images/*');
+    await page.evaluate(() => { globalThis.ahead = 0; });
     assert.equal(new URL(page.url()).pathname, path);
   });
 
@@ -205,7 +207,7 @@ describe('uploads', () => {
     const says = /(too small: [\d.]+ [GT]iB needed, [\d.]+ [KMG]iB free|Full: )/i;
     await page.goto('/images/new');
     await fillGeneral(page, { name: 'no room' });
-    await main(page).locator('input[type=file]').setInputFiles(iso);
+    await fileField(page).setInputFiles(iso);
     await main(page).getByText(says).first().waitFor();
 
     const plain = await signedInPage(browser, client, { javaScript: false });
@@ -215,7 +217,7 @@ describe('uploads', () => {
     await chooseSystem(plain, 'Debian 13 (trixie)');
     await main(plain).getByRole('button', { name: /^Continue/ }).click();
     await plain.waitForURL(/\/summary/);
-    await main(plain).locator('input[type=file]').setInputFiles(iso);
+    await fileField(plain).setInputFiles(iso);
     const begun = Date.now();
     await main(plain).getByRole('button', { name: 'Create image' }).click({ timeout: 60_000 });
     await plain.locator('.error-summary, main [role=alert]').filter({ hasText: says }).waitFor({ timeout: 60_000 });
@@ -241,11 +243,11 @@ describe('the limit of an upload', () => {
         await page.goto('/images/new');
         await fillGeneral(page, { name: 'over the limit' });
         if (javaScript) {
-          await main(page).locator('input[type=file]').setInputFiles(iso);
+          await fileField(page).setInputFiles(iso);
           await main(page).locator('[data-file-note][data-state=bad]').filter({ hasText: says }).waitFor();
         } else {
           await fillConfiguration(page, { storage: 'isos', os: 'Debian 13 (trixie)', javaScript });
-          await main(page).locator('input[type=file]').setInputFiles(iso);
+          await fileField(page).setInputFiles(iso);
           const answered = page.waitForResponse((response) => response.request().method() === 'POST');
           await main(page).getByRole('button', { name: 'Create image' }).click();
           assert.equal((await answered).status(), 413);

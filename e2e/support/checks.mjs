@@ -37,7 +37,7 @@ export async function onlyTablesScroll(page, where = page.url()) {
     }
     for (const el of document.querySelectorAll('body *')) {
       const style = getComputedStyle(el);
-      if (!/auto|scroll/.test(style.overflowX) || el.scrollWidth <= el.clientWidth + 1 || el.matches('textarea, input, select, dialog')) continue;
+      if (!/auto|scroll/.test(style.overflowX) || el.scrollWidth <= el.clientWidth + 1 || el.matches('textarea, input, select, dialog') || !el.checkVisibility()) continue;
       const named = el.tabIndex === 0 && el.getAttribute('role') === 'region' && (el.ariaLabel || el.getAttribute('aria-labelledby'));
       if (!el.querySelector('table')) found.push(`no table, but scrolls sideways: ${el.outerHTML.slice(0, 120)}`);
       else if (!named) found.push(`scrolls without focus or name: ${el.outerHTML.slice(0, 120)}`);
@@ -57,7 +57,7 @@ export async function textSpacingBreaksNothing(page, where = page.url()) {
     const found = [];
     for (const el of document.querySelectorAll('main :is(button, a, label, th, td, dt, dd, h1, h2, p, legend, summary, .status, .chip)')) {
       const style = getComputedStyle(el);
-      if (el.closest('.visually-hidden, [hidden], .scroll .scroll') || !el.offsetParent) continue;
+      if (el.closest('.visually-hidden, .visually-hidden-focusable') || !el.checkVisibility()) continue;
       const hides = /hidden|clip/.test(style.overflow) && style.textOverflow !== 'ellipsis';
       if (hides && (el.scrollHeight > el.clientHeight + 2 || el.scrollWidth > el.clientWidth + 2)) found.push(el.outerHTML.slice(0, 120));
     }

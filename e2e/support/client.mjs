@@ -32,9 +32,9 @@ export class Client {
   }
 
   /** A page's text. */
-  async page(path) {
+  async page(path, status = 200) {
     const answer = await this.fetch(path);
-    assert.equal(answer.status, 200, `GET ${path}`);
+    assert.equal(answer.status, status, `GET ${path}`);
     return answer.text();
   }
 

@@ -111,6 +111,6 @@ export function seedImages(server, count, storage = 'isos') {
   server.sql(`INSERT INTO images (id, kind, status, storage_id, name, search_key, name_key, note, os, min_vcpu, min_memory_mib, min_disk_gib,
       size_bytes, sha256, format, label, publisher, boot, file_name, file_state, reserved_bytes, status_since, created_at, created_by_name, version)
     SELECT ${id}, 'installation', 'available', storages.id, ${name}, ${name}, ${name}, '', 'debian-13', 1, 512, 4, 1048576 + n,
-      '${'0'.repeat(64)}', 'iso9660', NULL, NULL, 'bios', 'seeded.iso', 'sound', 0, ${now}, ${now} - n * 1000000, 'nobody', 1
+      '${'0'.repeat(64)}', 'iso9660', NULL, NULL, 'bios', 'seeded.iso', 'sound', 0, ${now}, ${now} - n * CAST(1000000 AS BIGINT), 'nobody', 1
     FROM (${numbers}) AS numbers, storages WHERE storages.name = '${storage}'`);
 }

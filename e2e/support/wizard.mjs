@@ -21,8 +21,11 @@ export async function chooseSystem(page, os) {
   }
   await combo.click();
   await combo.fill(os);
-  await page.getByRole('option', { name: os }).first().click();
+  await page.getByRole('option').filter({ has: page.getByText(os, { exact: true }) }).click();
 }
+
+/** The field for the image's file. @param {import('playwright-core').Page} page */
+export const fileField = (page) => main(page).locator('input[type=file]:enabled');
 
 /** @param {import('playwright-core').Page} page @param {string} name */
 export const storageChoice = (page, name) => main(page).locator('.pick label', { has: page.getByText(name, { exact: true }) }).locator('input[name=storage]');
@@ -30,7 +33,7 @@ export const storageChoice = (page, name) => main(page).locator('.pick label', {
 /** The second step. @param {import('playwright-core').Page} page @param {{iso?: string, storage: string, os: string, javaScript?: boolean}} answers */
 export async function fillConfiguration(page, { iso, storage, os, javaScript = true }) {
   if (iso && javaScript) {
-    await main(page).locator('input[type=file]').setInputFiles(iso);
+    await fileField(page).setInputFiles(iso);
     await main(page).locator('[data-file-note][data-state=good]').waitFor();
   }
   await storageChoice(page, storage).check();
@@ -41,7 +44,7 @@ export async function fillConfiguration(page, { iso, storage, os, javaScript = t
 
 /** The last step: creates the image. @param {import('playwright-core').Page} page */
 export async function create(page, { iso, javaScript = true }) {
-  if (iso && !javaScript) await main(page).locator('input[type=file]').setInputFiles(iso);
+  if (iso && !javaScript) await fileField(page).setInputFiles(iso);
   await main(page).getByRole('button', { name: 'Create image' }).click();
   await page.waitForURL(/\/images\/[0-9a-f-]{36}$/, { timeout: 120_000, waitUntil: 'domcontentloaded' });
 }
