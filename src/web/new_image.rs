@@ -111,7 +111,11 @@ async fn find(service: &Service, actor: &Arc<Actor>, id: DraftId) -> Result<Wiza
 
 /// The same on the first step, which may not have been sent yet.
 async fn find_or_new(service: &Service, actor: &Arc<Actor>, id: DraftId) -> Result<Wizard, Error> {
-    Ok(authorize::look(&service.db, actor, move |conn, viewer| create_image::find_or_new(conn, id, viewer.actor())).await?)
+    let wizard = authorize::look(&service.db, actor, move |conn, viewer| {
+        viewer.require(conn, Privilege::CreateImage)?;
+        create_image::find_or_new(conn, id, viewer.actor())
+    });
+    Ok(wizard.await?)
 }
 
 fn shell(request: &HttpRequest, service: &Service, me: &SignedIn, step: &str, faults: &Faults) -> Shell {
@@ -140,7 +144,6 @@ pub async fn begin(service: Data<Service>, me: SignedIn) -> Result<HttpResponse,
 
 /// `GET /images/new/{draft}/general`
 pub async fn general(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<DraftId>) -> Result<HttpResponse, Error> {
-    create_image::may_begin(&service, &me.actor).await?;
     let wizard = find_or_new(&service, &me.actor, *id).await?;
     if let Some(image) = wizard.image {
         return Ok(see_other(&service.config, &format!("/images/{image}"), None));

@@ -92,7 +92,7 @@ two_databases! {
         // Its own device deletes it while it is sent; the sender is told, and nothing stays.
         admin.open(&format!("/images/{id}/deletion")).await.form("Delete image").submit().await.expect("Image slow is deleted.");
         socket.write_all(&body[4_000_000..]).ok();
-        eventually("parts and record are gone", async || parts(&app).is_empty() && app.count("images") == 0).await;
+        eventually("parts and record are gone", async || parts(&app).is_empty() && app.count("images") + app.count("jobs") == 0).await;
     }
 
     async fn the_right_can_be_lost_while_the_file_is_sent(start: Start) {

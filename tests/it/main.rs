@@ -21,6 +21,7 @@ mod interrupted;
 mod list;
 mod migrations;
 mod names;
+mod order;
 mod pages;
 mod real_media;
 mod same_origin;

@@ -142,12 +142,17 @@ two_databases! {
         let (draft, page) = begin(&app).await;
         page.form("Continue").fill("name", "mine").submit().await;
         let bob = app.user("bob@example.org", "administrator").await;
-        for step in ["general", "configuration", "summary", "cancel"] {
-            bob.get(&format!("/images/new/{draft}/{step}")).await.expect(404);
+        // To others it is like one that was not begun: they are led to an empty first step, and cannot send it.
+        for step in ["general", "configuration", "summary"] {
+            let page = bob.open(&format!("/images/new/{draft}/{step}")).await;
+            page.expect("Step 1 of 3");
+            assert_eq!(page.form("Continue").value("name"), "", "{step}");
         }
-        for step in ["general", "configuration", "cancel"] {
-            bob.post(&format!("/images/new/{draft}/{step}"), &[("name", "mine"), ("kind", "installation")]).await.expect(404);
+        for step in ["general", "configuration", "create", "image", "preflight"] {
+            let sent = bob.post(&format!("/images/new/{draft}/{step}"), &[("name", "theirs"), ("kind", "installation"), ("os", "other")]).await;
+            assert!(sent.status.is_client_error(), "{step}: {}", sent.status);
         }
+        bob.post(&format!("/images/new/{draft}/cancel"), &[]).await;
         assert_eq!(app.count("drafts WHERE answers LIKE '%\"name\":\"mine\"%'"), 1);
     }
 
