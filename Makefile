@@ -40,7 +40,7 @@ unit: ## Unit and integration tests on both databases (needs $VMIMG_TEST_POSTGRE
 	fi
 
 docs: ## The crate's documentation, with warnings denied
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --locked --no-deps --document-private-items
 
 build: ## The release binary
 	cargo build --locked --release

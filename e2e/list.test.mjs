@@ -44,10 +44,13 @@ describe('list of images', () => {
     const heads = (await main(page).locator('thead th[scope=col]').allInnerTexts()).map((text) => text.trim());
     for (const column of ['Name', 'Type', 'Status', 'OS', 'Size', 'Storage', 'Used by', 'Created']) assert.ok(heads.includes(column), `${column} among ${heads}`);
     await page.getByRole('rowheader', { name: /memtest/ }).getByRole('link', { name: 'memtest' }).waitFor();
+    await page.reload();
+    await page.setViewportSize({ width: 1440, height: 900 });
     await screenshot(page, 'images-light');
     await page.emulateMedia({ colorScheme: 'dark' });
     await screenshot(page, 'images-dark');
     await page.emulateMedia({ colorScheme: 'light' });
+    await page.setViewportSize({ width: 1280, height: 900 });
 
     const columns = main(page).locator('details', { has: page.locator('summary', { hasText: 'Columns' }) });
     await columns.locator('summary').click();

@@ -276,6 +276,13 @@ pub async fn create(service: &Service, actor: &Arc<Actor>, id: DraftId, file: &F
     let bytes = file.bytes;
     let answers = wizard.answers.clone();
     let checked = service.db.read(move |conn| plan(conn, &answers, Some(bytes))).await?;
+    if checked.is_err() {
+        // The same form sent twice at once: what the other one made may be the very fault.
+        let again = actor.clone();
+        if let Some(image) = service.db.read(move |conn| find(conn, id, &again)).await?.image {
+            return Ok(image);
+        }
+    }
     let plan_now = match (checked, file_fault) {
         (Ok(plan), None) => plan,
         (Ok(_), Some(fault)) => return Err(fault.into()),
