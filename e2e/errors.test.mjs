@@ -32,7 +32,7 @@ describe('error pages', () => {
   test('UX 65: 404, the same for what is missing, what is misspelt and what was never there', async () => {
     const texts = new Set();
     for (const path of ['/nonsense', '/images/nonsense', '/images/00000000-0000-7000-8000-000000000000', '/clusters/00000000-0000-7000-8000-000000000000', '/datastores/x',
-      '/images/00000000-0000-7000-8000-000000000000/edit', '/images/new/00000000-0000-7000-8000-000000000000/summary', '/images/00000000-0000-7000-8000-00000000000A', '/..%2f..%2fetc/passwd']) {
+      '/images/00000000-0000-7000-8000-000000000000/edit', '/images/00000000-0000-7000-8000-000000000000/deletion', '/images/00000000-0000-7000-8000-00000000000A', '/..%2f..%2fetc/passwd']) {
       await expectPage(await page.goto(path), 404, /Not found/);
       texts.add((await page.locator('main').innerText()).replace(/Request \S+/, ''));
     }

@@ -62,7 +62,6 @@ describe('uploads', () => {
     assert.equal(await main(page).getByRole('progressbar', { name: 'Upload' }).count(), 1, 'the bar has a name');
     assert.match(await page.title(), /^\d+ % – slow one/);
     await axe(page);
-    await screenshot(page, 'upload-running');
     await page.locator('h1 .status', { hasText: 'Available' }).waitFor({ timeout: 60_000 });
     const words = await page.evaluate(() => [...globalThis.words]);
     assert.ok(words.some((word) => word === 'Checking the file…') || (await page.evaluate(() => [...globalThis.titles])).some((title) => title.startsWith('Checking')), `the last phase is told: ${words.slice(-3)}`);
@@ -95,14 +94,16 @@ describe('uploads', () => {
   });
 
   test('UX 33, 56: cancelled, it is Pending, says so, keeps no bytes, and takes the file again', async () => {
-    const iso = makeIso(join(server.folder, 'cancelled.iso'), { mib: 16 });
+    const iso = makeIso(join(server.folder, 'fedora-43-server.iso'), { mib: 16, label: 'FEDORA_43' });
     await page.goto('/images/new');
-    await fillGeneral(page, { name: 'cancelled' });
-    await fillConfiguration(page, { iso, storage: 'isos', os: 'Debian 13 (trixie)' });
+    await fillGeneral(page, { name: 'fedora-43-server' });
+    await fillConfiguration(page, { iso, storage: 'isos', os: 'Fedora 43 Server' });
     await throttle(page, 1_500_000);
     await create(page, {});
     const path = new URL(page.url()).pathname;
     const held = parts(join(server.roots, 'isos')).length;
+    await main(page).locator('[data-progress-text]').filter({ hasText: /left/ }).waitFor();
+    await screenshot(page, 'upload-running');
     await main(page).getByRole('button', { name: 'Cancel upload' }).click();
     const question = page.getByRole('dialog', { name: /Cancel this upload/ });
     assert.match(await question.innerText(), /MiB|KiB|bytes/, 'says what happens to the part that was sent');
