@@ -145,6 +145,8 @@ export class Client {
       },
     });
     let sent = 0;
+    const closed = new Promise((resolve) => { request.once('close', resolve); });
+    const once = (emitter, event) => new Promise((resolve) => { emitter.once(event, resolve); });
     const answer = new Promise((resolve) => {
       request.once('error', (error) => resolve({ status: 0, error }));
       request.once('response', async (response) => {
@@ -157,7 +159,7 @@ export class Client {
     const send = async (bytes) => {
       if (!bytes) return;
       for await (const chunk of createReadStream(iso, { start: sent, end: sent + bytes - 1 })) {
-        if (!request.write(chunk)) await new Promise((resolve) => { request.once('drain', resolve); request.once('close', resolve); });
+        if (!request.write(chunk)) await Promise.race([once(request, 'drain'), closed]);
       }
       sent += bytes;
     };
