@@ -50,7 +50,7 @@ e2e: ## Only the browser tests, with all that they need
 	@tests/tools/postgres with $(MAKE) build e2e-run
 
 e2e-run:
-	node --test --test-reporter=spec e2e/
+	node --test --test-concurrency=2 --test-reporter=spec e2e/
 
 screenshots: ## The browser tests, keeping pictures in docs/screenshots
 	@tests/tools/setup

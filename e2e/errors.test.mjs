@@ -18,8 +18,8 @@ describe('error pages', () => {
     await server?.stop();
   });
 
-  const expectPage = async (answer, status, words) => {
-    assert.equal(answer.status(), status);
+  const expectPage = async (answer, status, words, path = page.url()) => {
+    assert.equal(answer.status(), status, path);
     assert.match(answer.headers()['content-type'], /^text\/html/);
     await hasOutline(page, { signedIn: false });
     const text = await page.locator('body').innerText();
@@ -33,7 +33,7 @@ describe('error pages', () => {
     const texts = new Set();
     for (const path of ['/nonsense', '/images/nonsense', '/images/00000000-0000-7000-8000-000000000000', '/clusters/00000000-0000-7000-8000-000000000000', '/datastores/x',
       '/images/00000000-0000-7000-8000-000000000000/edit', '/images/00000000-0000-7000-8000-000000000000/deletion', '/images/00000000-0000-7000-8000-00000000000A', '/..%2f..%2fetc/passwd']) {
-      await expectPage(await page.goto(path), 404, /Not found/);
+      await expectPage(await page.goto(path), 404, /Not found/, path);
       texts.add((await page.locator('main').innerText()).replace(/Request \S+/, ''));
     }
     assert.equal(texts.size, 1, [...texts].join('\n---\n'));
