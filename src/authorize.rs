@@ -156,11 +156,7 @@ impl Viewer {
 
     /// Refuses who holds a privilege nowhere.
     pub fn require(&self, conn: &mut Conn, privilege: Privilege) -> Result<(), Failure> {
-        if self.sees(privilege) {
-            return Ok(());
-        }
-        let who_can_grant = people::some_with_role(conn, Role::Administrator)?;
-        Err(Failure::Denied { privilege, who_can_grant })
+        if self.sees(privilege) { Ok(()) } else { Err(denied(conn, privilege)?) }
     }
 }
 
@@ -238,11 +234,13 @@ fn grant<R: Right>(conn: &mut Conn, actor: &Arc<Actor>, on: R::On) -> Result<Gra
     match access::decide(role, R::PRIVILEGE) {
         Ok(()) => Ok(Granted { actor: actor.clone(), on, right: PhantomData }),
         Err(Denial::Unseen) => Err(Failure::Unseen),
-        Err(Denial::Lacks(privilege)) => {
-            let who_can_grant = people::some_with_role(conn, Role::Administrator)?;
-            Err(Failure::Denied { privilege, who_can_grant })
-        }
+        Err(Denial::Lacks(privilege)) => Err(denied(conn, privilege)?),
     }
+}
+
+/// The answer to who lacks a privilege: which, and who can give it.
+fn denied(conn: &mut Conn, privilege: Privilege) -> Result<Failure, Failure> {
+    Ok(Failure::Denied { privilege, who_can_grant: people::some_with_role(conn, Role::Administrator)? })
 }
 
 /// Writes a refusal by a right or a rule into the log.

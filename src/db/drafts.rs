@@ -19,8 +19,6 @@ pub struct Draft {
     pub id: DraftId,
     pub answers: String,
     pub image_id: Option<String>,
-    #[diesel(deserialize_as = i64)]
-    pub updated_at: Timestamp,
 }
 
 /// Begins a wizard.

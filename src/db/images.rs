@@ -11,9 +11,9 @@ use diesel::prelude::*;
 
 use super::{
     Conn, DbResult, Tx,
-    schema::{images, uploads},
+    schema::{images, storages, uploads},
     storages::{Storage, signed, unsigned},
-    uploads::Upload,
+    uploads::{Upload, present},
 };
 use crate::{
     clock::Timestamp,
@@ -126,13 +126,16 @@ pub struct Edit {
     pub requirements: Requirements,
 }
 
+/// Images with what their statuses depend on.
+#[diesel::dsl::auto_type(no_type_alias)]
+fn with_storage_and_upload() -> _ {
+    images::table.inner_join(storages::table).left_join(uploads::table.on(uploads::image_id.eq(images::id)))
+}
+
 /// One image with its storage and its transfer.
 pub fn by_id(conn: &mut Conn, id: ImageId) -> DbResult<Option<Found>> {
-    use super::schema::storages;
     let visible = images::id.eq(id.to_string()).and(images::status.ne(Stored::Deleting.as_str()));
-    let found: Option<(Image, Storage, Option<Upload>)> = images::table
-        .inner_join(storages::table)
-        .left_join(uploads::table.on(uploads::image_id.eq(images::id)))
+    let found: Option<(Image, Storage, Option<Upload>)> = with_storage_and_upload()
         .filter(visible)
         .select((Image::as_select(), Storage::as_select(), Option::<Upload>::as_select()))
         .first(conn)
@@ -221,9 +224,7 @@ pub fn set_reserved(tx: &mut Tx<'_>, id: ImageId, bytes: u64) -> DbResult<()> {
 /// The file of an image is complete, verified and durable. False if the image is not in a state to become Available, or if another
 /// transfer than `fence` is its present one: then the file is nobody's and must be removed.
 pub fn publish(tx: &mut Tx<'_>, id: ImageId, fence: i64, contents: &Contents, now: Timestamp) -> DbResult<bool> {
-    let present = diesel::dsl::exists(
-        uploads::table.filter(uploads::image_id.eq(id.to_string()).and(uploads::fence.eq(fence)).and(uploads::stopped_at.is_null())),
-    );
+    let present = diesel::dsl::exists(uploads::table.filter(present(id.to_string(), fence)));
     let ready = images::id.eq(id.to_string()).and(images::status.eq_any(permitted(Stored::Available))).and(present);
     let changed = diesel::update(images::table.filter(ready))
         .set((
@@ -327,11 +328,8 @@ pub fn known(conn: &mut Conn, ids: &[ImageId]) -> DbResult<Vec<(ImageId, Stored)
 
 /// Several images with what their statuses depend on, for an action on a selection.
 pub fn by_ids(conn: &mut Conn, ids: &[ImageId]) -> DbResult<Vec<Found>> {
-    use super::schema::storages;
     let visible = images::id.eq_any(ids.iter().map(ToString::to_string)).and(images::status.ne(Stored::Deleting.as_str()));
-    let found: Vec<(Image, Storage, Option<Upload>)> = images::table
-        .inner_join(storages::table)
-        .left_join(uploads::table.on(uploads::image_id.eq(images::id)))
+    let found: Vec<(Image, Storage, Option<Upload>)> = with_storage_and_upload()
         .filter(visible)
         .order((images::search_key, images::id))
         .select((Image::as_select(), Storage::as_select(), Option::<Upload>::as_select()))

@@ -6,7 +6,7 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 
-use super::{Conn, DbResult, Tx, schema::jobs, storages::unsigned};
+use super::{DbResult, Tx, schema::jobs};
 use crate::{
     clock::Timestamp,
     domain::{
@@ -120,9 +120,4 @@ pub fn wake(tx: &mut Tx<'_>, storage: StorageId, now: Timestamp) -> DbResult<()>
     let waiting = jobs::storage_id.eq(storage.to_string()).and(jobs::run_after.gt(now.micros()));
     diesel::update(jobs::table.filter(waiting)).set(jobs::run_after.eq(now.micros())).execute(tx.conn())?;
     Ok(())
-}
-
-/// How many jobs there are.
-pub fn count(conn: &mut Conn) -> DbResult<u64> {
-    Ok(unsigned(jobs::table.count().get_result(conn)?))
 }

@@ -169,23 +169,51 @@ pub fn clusters_of(conn: &mut Conn) -> DbResult<HashMap<String, Vec<(ClusterId, 
     Ok(found)
 }
 
+/// The columns of a storage that was just seen healthy at its place, whether it is new there or has come back.
+#[derive(Insertable, AsChangeset)]
+#[diesel(table_name = storages, treat_none_as_null = true)]
+struct Placed {
+    kind: &'static str,
+    host_id: Option<String>,
+    name: String,
+    name_key: Option<String>,
+    path: String,
+    path_key: Option<String>,
+    health: &'static str,
+    cause: Option<String>,
+    health_since: i64,
+    checked_at: i64,
+    capacity_bytes: i64,
+    free_bytes: i64,
+    unknown_files: i64,
+}
+
+impl Placed {
+    fn new(new: &New, now: Timestamp) -> Self {
+        Self {
+            kind: new.kind.as_str(),
+            host_id: new.host.map(|host| host.to_string()),
+            name: new.name.as_str().to_owned(),
+            name_key: Some(new.name.key()),
+            path: new.path.clone(),
+            path_key: Some(new.path.clone()),
+            health: Health::Healthy.as_str(),
+            cause: None,
+            health_since: now.micros(),
+            checked_at: now.micros(),
+            capacity_bytes: signed(new.capacity_bytes),
+            free_bytes: signed(new.free_bytes),
+            unknown_files: signed(new.unknown_files),
+        }
+    }
+}
+
 /// Adds a storage that was just seen healthy.
 pub fn insert(tx: &mut Tx<'_>, new: &New, now: Timestamp) -> DbResult<()> {
     diesel::insert_into(storages::table)
         .values((
             storages::id.eq(new.id.to_string()),
-            storages::kind.eq(new.kind.as_str()),
-            storages::host_id.eq(new.host.map(|host| host.to_string())),
-            storages::name.eq(new.name.as_str()),
-            storages::name_key.eq(new.name.key()),
-            storages::path.eq(&new.path),
-            storages::path_key.eq(&new.path),
-            storages::health.eq(Health::Healthy.as_str()),
-            storages::health_since.eq(now.micros()),
-            storages::checked_at.eq(now.micros()),
-            storages::capacity_bytes.eq(signed(new.capacity_bytes)),
-            storages::free_bytes.eq(signed(new.free_bytes)),
-            storages::unknown_files.eq(signed(new.unknown_files)),
+            Placed::new(new, now),
             storages::created_at.eq(now.micros()),
             storages::version.eq(1),
         ))
@@ -197,22 +225,7 @@ pub fn insert(tx: &mut Tx<'_>, new: &New, now: Timestamp) -> DbResult<()> {
 pub fn bring_back(tx: &mut Tx<'_>, new: &New, now: Timestamp) -> DbResult<bool> {
     let removed = storages::id.eq(new.id.to_string()).and(storages::health.eq(Health::Removed.as_str()));
     let changed = diesel::update(storages::table.filter(removed))
-        .set((
-            storages::kind.eq(new.kind.as_str()),
-            storages::host_id.eq(new.host.map(|host| host.to_string())),
-            storages::name.eq(new.name.as_str()),
-            storages::name_key.eq(new.name.key()),
-            storages::path.eq(&new.path),
-            storages::path_key.eq(&new.path),
-            storages::health.eq(Health::Healthy.as_str()),
-            storages::cause.eq(None::<String>),
-            storages::health_since.eq(now.micros()),
-            storages::checked_at.eq(now.micros()),
-            storages::capacity_bytes.eq(signed(new.capacity_bytes)),
-            storages::free_bytes.eq(signed(new.free_bytes)),
-            storages::unknown_files.eq(signed(new.unknown_files)),
-            storages::version.eq(storages::version + 1),
-        ))
+        .set((Placed::new(new, now), storages::version.eq(storages::version + 1)))
         .execute(tx.conn())?;
     Ok(changed == 1)
 }

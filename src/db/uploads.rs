@@ -29,8 +29,6 @@ pub struct Upload {
     pub fence: i64,
     declared_bytes: i64,
     offset_bytes: i64,
-    #[diesel(deserialize_as = i64)]
-    pub begun_at: Timestamp,
     pub stopped_at: Option<i64>,
     stopped: Option<String>,
     pub stopped_detail: String,
@@ -66,6 +64,12 @@ pub struct Sender {
     pub user_name: String,
     pub instance: InstanceId,
     pub lease_until: Timestamp,
+}
+
+/// The condition under which a transfer with this fence is its image's present one.
+#[diesel::dsl::auto_type(no_type_alias)]
+pub fn present(image: String, fence: i64) -> _ {
+    uploads::image_id.eq(image).and(uploads::fence.eq(fence)).and(uploads::stopped_at.is_null())
 }
 
 /// The transfer of one image.
@@ -104,8 +108,7 @@ pub fn record_offset(
     hash_state: &[u8],
     lease_until: Timestamp,
 ) -> DbResult<bool> {
-    let present = uploads::image_id.eq(image.to_string()).and(uploads::fence.eq(fence)).and(uploads::stopped_at.is_null());
-    let changed = diesel::update(uploads::table.filter(present))
+    let changed = diesel::update(uploads::table.filter(present(image.to_string(), fence)))
         .set((uploads::offset_bytes.eq(signed(offset)), uploads::hash_state.eq(hash_state), uploads::lease_until.eq(lease_until.micros())))
         .execute(tx.conn())?;
     Ok(changed == 1)
@@ -113,19 +116,20 @@ pub fn record_offset(
 
 /// Renews the lease of a transfer; false if it is no longer the image's present one.
 pub fn renew_lease(tx: &mut Tx<'_>, image: ImageId, fence: i64, lease_until: Timestamp) -> DbResult<bool> {
-    let present = uploads::image_id.eq(image.to_string()).and(uploads::fence.eq(fence)).and(uploads::stopped_at.is_null());
-    Ok(diesel::update(uploads::table.filter(present)).set(uploads::lease_until.eq(lease_until.micros())).execute(tx.conn())? == 1)
+    Ok(diesel::update(uploads::table.filter(present(image.to_string(), fence)))
+        .set(uploads::lease_until.eq(lease_until.micros()))
+        .execute(tx.conn())?
+        == 1)
 }
 
 /// Whether a transfer is the image's present one.
 pub fn is_present(conn: &mut Conn, image: ImageId, fence: i64) -> DbResult<bool> {
-    Ok(of(conn, image)?.is_some_and(|upload| upload.fence == fence && upload.stopped().is_none()))
+    Ok(diesel::select(diesel::dsl::exists(uploads::table.filter(present(image.to_string(), fence)))).get_result(conn)?)
 }
 
 /// Ends a transfer that still has this fence; its bytes count as dropped. False if it has not.
 pub fn stop(tx: &mut Tx<'_>, image: ImageId, fence: i64, why: Stopped, detail: &str, now: Timestamp) -> DbResult<bool> {
-    let present = uploads::image_id.eq(image.to_string()).and(uploads::fence.eq(fence)).and(uploads::stopped_at.is_null());
-    let changed = diesel::update(uploads::table.filter(present))
+    let changed = diesel::update(uploads::table.filter(present(image.to_string(), fence)))
         .set((
             uploads::lease_until.eq(None::<i64>),
             uploads::hash_state.eq(None::<Vec<u8>>),

@@ -26,11 +26,6 @@ macro_rules! ids {
                 Self(Uuid::now_v7())
             }
 
-            /// The identifier with these bytes.
-            pub const fn from_uuid(uuid: Uuid) -> Self {
-                Self(uuid)
-            }
-
             /// The bytes of the identifier.
             pub const fn as_uuid(&self) -> Uuid {
                 self.0

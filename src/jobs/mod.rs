@@ -10,7 +10,10 @@ mod worker;
 
 use std::{future::Future, time::Duration};
 
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::{Notify, watch},
+    time,
+};
 
 pub use end_leases::{end_leases, end_leases_of_earlier_processes};
 pub use sweep::sweep;
@@ -32,57 +35,33 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Runs everything in the background until `stop` says so.
 pub async fn run(service: Service, stop: watch::Receiver<bool>) {
-    tokio::join!(
-        every(WATCH_EVERY, stop.clone(), "watch storages", || watch_storages(&service)),
-        compare(&service, stop.clone()),
-        every(LEASES_EVERY, stop.clone(), "end leases", || end_leases(&service)),
-        every(SWEEP_EVERY, stop.clone(), "sweep", || sweep(&service)),
-        // Several at once, so that reading a large image does not hold up a small deletion.
-        work(&service, stop.clone()),
-        work(&service, stop.clone()),
-        work(&service, stop.clone()),
-    );
+    // What nobody wakes.
+    let never = Notify::new();
+    let watch = || every(WATCH_EVERY, &never, stop.clone(), "watch storages", || watch_storages(&service));
+    let compare = || every(COMPARE_EVERY, &service.compare, stop.clone(), "compare storages", || compare_storages(&service));
+    let leases = || every(LEASES_EVERY, &never, stop.clone(), "end leases", || end_leases(&service));
+    let expired = || every(SWEEP_EVERY, &never, stop.clone(), "sweep", || sweep(&service));
+    let work = || every(WORK_EVERY, &service.wake, stop.clone(), "work off the queue", || work_off(&service));
+    // Several workers, so that reading a large image does not hold up a small deletion.
+    tokio::join!(watch(), compare(), leases(), expired(), work(), work(), work());
 }
 
-async fn compare(service: &Service, mut stop: watch::Receiver<bool>) {
-    loop {
-        report("compare storages", compare_storages(service).await);
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = service.compare.notified() => {}
-            () = time::sleep(COMPARE_EVERY) => {}
-        }
-    }
-}
-
-async fn work(service: &Service, mut stop: watch::Receiver<bool>) {
-    loop {
-        report("work off the queue", work_off(service).await);
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = service.wake.notified() => {}
-            () = time::sleep(WORK_EVERY) => {}
-        }
-    }
-}
-
+/// One round after another, with a pause between them that `wake` cuts short.
 async fn every<F: Future<Output = Result<(), Failure>>>(
     pause: Duration,
+    wake: &Notify,
     mut stop: watch::Receiver<bool>,
     name: &'static str,
     round: impl Fn() -> F,
 ) {
     loop {
-        report(name, round().await);
+        if let Err(failed) = round().await {
+            tracing::warn!(watcher = name, error = %failed, "a round in the background did not succeed; it is tried again");
+        }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
+            () = wake.notified() => {}
             () = time::sleep(pause) => {}
         }
-    }
-}
-
-fn report(name: &str, outcome: Result<(), Failure>) {
-    if let Err(failed) = outcome {
-        tracing::warn!(watcher = name, error = %failed, "a round in the background did not succeed; it is tried again");
     }
 }

@@ -1,6 +1,6 @@
 //! Works off the queue: claim, do, report; what cannot be done is tried again later, ever more seldom, and waits for its storage.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -62,7 +62,7 @@ async fn attempt(service: &Service, job: &Job) -> Result<(), Failure> {
     if storage.health != Health::Healthy {
         return Err(Failure::refused("storage.degraded", format!("The storage “{}” is {}.", storage.name, storage.health.words())));
     }
-    let handle = service.storages.at(storage.id, Path::new(&storage.path));
+    let handle = service.handle(&storage);
     match job.kind {
         Kind::RemoveFiles => remove_files(service, &handle, job).await,
         Kind::WriteManifest | Kind::VerifyImage => {

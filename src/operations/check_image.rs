@@ -1,6 +1,6 @@
 //! Looks at an image's file again: is it there, has it the recorded size; its digest is compared by a job.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use super::{Failure, Service, check_storage, find_image, image_object};
 use crate::{
@@ -30,7 +30,7 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<F
         Ok(found)
     })
     .await?;
-    let handle = service.storages.at(found.storage.id, Path::new(&found.storage.path));
+    let handle = service.handle(&found.storage);
     let state = match handle.run(move |directory| directory.look(id)).await? {
         Look::Missing => FileState::Missing,
         Look::Present { bytes } if bytes == found.image.size() => FileState::Sound,

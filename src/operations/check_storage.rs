@@ -3,7 +3,7 @@
 //! The watcher does this all the time, an administrator by "Check again". Nothing is ever removed here but what an interrupted transfer of
 //! our own left behind; files that nobody knows are counted and left alone.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{Failure, Service};
 use crate::{
@@ -68,7 +68,7 @@ pub fn watcher() -> Author {
 
 /// Looks at a storage once and records what it found; true if its health changed.
 pub async fn look(service: &Service, storage: &Storage) -> Result<bool, Failure> {
-    let handle = service.storages.at(storage.id, Path::new(&storage.path));
+    let handle = service.handle(storage);
     let answer = handle.probe_within(ANSWER_WITHIN).await;
     let (health, cause, space) = match &answer {
         Ok(space) => (Health::Healthy, None, Some(*space)),
@@ -127,7 +127,7 @@ fn same_space(seen: &Storage, space: Space) -> bool {
 /// are cleared, what interrupted transfers left is removed, files that nobody knows are counted.
 pub async fn reconcile(service: &Service, storage: &Storage) -> Result<(), Failure> {
     let id = storage.id;
-    let handle = service.storages.at(id, Path::new(&storage.path));
+    let handle = service.handle(storage);
     // The records come first: what was Available then and is not listed afterwards is really missing.
     let recorded = service.db.read(move |conn| all_available(conn, id)).await?;
     let contents = handle.run_within(LIST_WITHIN, |directory| directory.contents()).await?;

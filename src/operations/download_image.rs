@@ -1,6 +1,6 @@
 //! Hands out the file of an Available image.
 
-use std::{fs::File, path::Path, sync::Arc};
+use std::{fs::File, sync::Arc};
 
 use super::{Failure, Service, check_storage, find_image, image_object};
 use crate::{
@@ -26,7 +26,7 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, first: bool
         Ok(found)
     })
     .await?;
-    let handle = service.storages.at(found.storage.id, Path::new(&found.storage.path));
+    let handle = service.handle(&found.storage);
     let opened = handle.run(move |directory| {
         let file = directory.open_file(id)?;
         let length = file.metadata().map_err(|source| StorageError::Io { what: "look at the file", source })?.len();

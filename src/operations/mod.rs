@@ -25,10 +25,12 @@ pub mod upload_image;
 
 pub use failure::{Failure, Refusal};
 
+use std::path::Path;
+
 use crate::{
     clock,
     config::Config,
-    db::{Conn, Db, DbError, DbResult, Taken, images, images::Found, usage},
+    db::{Conn, Db, DbError, DbResult, Taken, images, images::Found, storages::Storage, usage},
     domain::{
         audit::{Object, ObjectKind},
         deletion::Facts,
@@ -36,7 +38,7 @@ use crate::{
         text::FieldError,
     },
     media::os_catalogue,
-    storage::Registry,
+    storage::{Handle, Registry},
 };
 
 /// What operations work with. Cheap to clone.
@@ -54,6 +56,13 @@ pub struct Service {
     pub wake: std::sync::Arc<tokio::sync::Notify>,
     /// Wakes whoever compares storages with the records.
     pub compare: std::sync::Arc<tokio::sync::Notify>,
+}
+
+impl Service {
+    /// The bytes of a storage, where it lies by the records.
+    pub fn handle(&self, storage: &Storage) -> Handle {
+        self.storages.at(storage.id, Path::new(&storage.path))
+    }
 }
 
 /// An image that is there, or [`Failure::NotFound`].

@@ -54,7 +54,7 @@ pub async fn run(service: &Service, image: ImageId, fence: i64, why: Stopped, de
         .await?;
     // A transfer that is alive in this process removes its part itself.
     if let (Some(storage), Some(busy)) = (storage, service.storages.occupy(image)) {
-        let handle = service.storages.at(storage.id, std::path::Path::new(&storage.path));
+        let handle = service.handle(&storage);
         // What cannot be removed now is removed by the next comparison of the storage with the records.
         if let Err(failed) = handle
             .run(move |directory| {

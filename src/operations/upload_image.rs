@@ -5,7 +5,6 @@
 //! names the transfer's fence. If anything stands against it, the file is removed and the image is Pending with the reason.
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -112,7 +111,7 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: 
         Ok((found.storage, fence))
     })
     .await?;
-    let handle = service.storages.at(storage.id, Path::new(&storage.path));
+    let handle = service.handle(&storage);
     let mut transfer = Transfer {
         service: service.clone(),
         actor: actor.clone(),

@@ -12,7 +12,7 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::request::RequestId;
+use super::request::{RequestId, wants_json};
 use crate::{db::DbError, operations::Failure, storage::StorageError};
 
 /// An error on its way to the browser.
@@ -191,7 +191,7 @@ struct ErrorPage<'error> {
 
 /// Gives every error that has no words of its own, the framework's too, a page or a JSON body.
 pub async fn render(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let wants_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
+    let wants_json = wants_json(request.headers());
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let response = next.call(request).await?.map_into_boxed_body();
     let status = response.status();

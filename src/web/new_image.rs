@@ -20,7 +20,7 @@ use super::{
         content::{faults_json, file_part, read_head, receive},
         show::name_of,
     },
-    page::{Capacity, Faults, Flash, Shell, html_with, see_other},
+    page::{Capacity, Faults, Flash, Shell, html_with, see_other, with_cookie},
     session::SignedIn,
     systems::{SystemGroup, system_groups},
 };
@@ -325,11 +325,8 @@ pub async fn summary(request: HttpRequest, service: Data<Service>, me: SignedIn,
     }
     // Without scripts the answer to the form comes after the upload: the browser must be known as its device before.
     let (me, cookie) = me.with_device(&service.config);
-    let mut answer = summary_page(&request, &service, &me, *id, wizard.answers, Faults::default()).await?;
-    if let Some(cookie) = cookie {
-        answer.add_cookie(&cookie).map_err(Error::unexpected)?;
-    }
-    Ok(answer)
+    let answer = summary_page(&request, &service, &me, *id, wizard.answers, Faults::default()).await?;
+    with_cookie(answer, cookie.as_ref())
 }
 
 async fn summary_page(
@@ -396,7 +393,7 @@ pub async fn create(
 ) -> Result<HttpResponse, Error> {
     let (me, cookie) = me.with_device(&service.config);
     let (file, _) = read_head(&request, payload).await?;
-    let mut answer = match create_image::create(&service, &me.actor, *id, &file).await {
+    let answer = match create_image::create(&service, &me.actor, *id, &file).await {
         Ok(image) => {
             let here = format!("/images/{image}");
             HttpResponse::Created().json(serde_json::json!({ "image": here, "content": format!("{here}/content") }))
@@ -405,10 +402,7 @@ pub async fn create(
         Err(Failure::Refused(refusal)) => faults_json(StatusCode::CONFLICT, &[FieldError::new("file", refusal.code, refusal.sentence)]),
         Err(other) => return Err(other.into()),
     };
-    if let Some(cookie) = cookie {
-        answer.add_cookie(&cookie).map_err(Error::unexpected)?;
-    }
-    Ok(answer)
+    with_cookie(answer, cookie.as_ref())
 }
 
 /// Faults of earlier steps lead to the step that has the field.
@@ -442,7 +436,7 @@ pub async fn create_with_file(
         Ok::<_, Failure>((image, part))
     }
     .await;
-    let mut answer = match created {
+    let answer = match created {
         Ok((image, part)) => {
             let here = format!("/images/{image}");
             let flash = match receive(&service, &me.actor, image, part, &mut form).await {
@@ -466,10 +460,7 @@ pub async fn create_with_file(
         }
         Err(other) => return Err(other.into()),
     };
-    if let Some(cookie) = cookie {
-        answer.add_cookie(&cookie).map_err(Error::unexpected)?;
-    }
-    Ok(answer)
+    with_cookie(answer, cookie.as_ref())
 }
 
 /// `GET /images/new/{draft}/cancel`: asks only when something would be lost.

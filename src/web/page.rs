@@ -1,6 +1,10 @@
 //! What all pages share: the frame around them, the message after a redirect, and the small things that templates show.
 
-use actix_web::{HttpRequest, HttpResponse, cookie::time::Duration as CookieAge, http::StatusCode, http::header};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    cookie::{Cookie, time::Duration as CookieAge},
+    http::{StatusCode, header},
+};
 use askama::Template;
 use serde::{Deserialize, Serialize};
 
@@ -116,7 +120,7 @@ pub fn html(shell: &Shell, template: &impl Template) -> Result<HttpResponse, Err
 pub fn html_with(status: StatusCode, shell: &Shell, template: &impl Template) -> Result<HttpResponse, Error> {
     let mut answer = HttpResponse::build(status);
     if let Some(name) = &shell.flash_cookie {
-        answer.cookie(actix_web::cookie::Cookie::build(name.clone(), "").path("/").max_age(CookieAge::ZERO).finish());
+        answer.cookie(Cookie::build(name.clone(), "").path("/").max_age(CookieAge::ZERO).finish());
     }
     Ok(answer.content_type("text/html; charset=utf-8").body(template.render()?))
 }
@@ -134,6 +138,14 @@ pub fn see_other(config: &Config, location: &str, flash: Option<&Flash>) -> Http
         answer.cookie(cookie(config, FLASH, flash.to_cookie()).max_age(CookieAge::minutes(10)).finish());
     }
     answer.finish()
+}
+
+/// The same answer with a cookie, if there is one to give.
+pub fn with_cookie(mut answer: HttpResponse, cookie: Option<&Cookie<'_>>) -> Result<HttpResponse, Error> {
+    if let Some(cookie) = cookie {
+        answer.add_cookie(cookie).map_err(Error::unexpected)?;
+    }
+    Ok(answer)
 }
 
 /// A path within the console, or the list of images: where people are led must not be decided by a link from elsewhere.

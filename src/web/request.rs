@@ -6,7 +6,7 @@ use actix_web::{
     HttpMessage, HttpRequest,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{HeaderName, HeaderValue},
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
     web::Data,
 };
@@ -38,6 +38,11 @@ pub async fn number(request: ServiceRequest, next: Next<impl MessageBody>) -> Re
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
     Ok(response)
+}
+
+/// Whether a script of the console asks, which wants JSON; people's browsers want a page.
+pub fn wants_json(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"))
 }
 
 /// The address of the connection's other end or, where that is a proxy that the settings trust, the last address in `X-Forwarded-For` that

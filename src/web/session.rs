@@ -19,7 +19,7 @@ use super::{
     error::Error,
     form::ARRIVES_WITHIN,
     page::local_path,
-    request::{ClientAddress, RequestId},
+    request::{ClientAddress, RequestId, wants_json},
     sign_in,
 };
 use crate::{
@@ -153,7 +153,7 @@ async fn find(request: &ServiceRequest, service: &Service) -> Result<Option<Sign
 
 /// Nobody is signed in: a page leads to sign-in and back; a form is kept; anything else is told so.
 async fn ask(mut request: ServiceRequest) -> ServiceResponse {
-    let wants_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
+    let wants_json = wants_json(request.headers());
     if wants_json {
         return request.into_response(Error::not_signed_in().error_response());
     }

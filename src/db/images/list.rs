@@ -10,13 +10,13 @@ use diesel::{
     sql_types::{BigInt, Bool, Integer, Text},
 };
 
-use super::{Found, Image};
+use super::{Found, Image, with_storage_and_upload};
 use crate::{
     db::{
         Conn, DbResult,
         cursor::{Page, Place, Slice, Value},
         dialect,
-        schema::{connections, hosts, images, storages, uploads},
+        schema::{connections, hosts, images, storages},
         storages::Storage,
         uploads::Upload,
     },
@@ -144,9 +144,7 @@ macro_rules! filtered {
 
 /// Up to `size` images in the given order.
 pub fn list(conn: &mut Conn, filter: &Filter, sort: Sort, descending: bool, page: &Page, size: usize) -> DbResult<Slice<Row>> {
-    let query = images::table
-        .inner_join(storages::table)
-        .left_join(uploads::table.on(uploads::image_id.eq(images::id)))
+    let query = with_storage_and_upload()
         .select((Image::as_select(), Storage::as_select(), Option::<Upload>::as_select(), images::search_key))
         .into_boxed();
     let mut query = filtered!(query, conn, filter);

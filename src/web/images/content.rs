@@ -33,7 +33,8 @@ use crate::{
         error::Error,
         form::{ARRIVES_WITHIN, Fields},
         images::show::name_of,
-        page::{Flash, see_other},
+        page::{Flash, see_other, with_cookie},
+        request::wants_json,
         session::SignedIn,
     },
 };
@@ -265,8 +266,8 @@ pub async fn submit(
         Err(failed) => Err(failed),
     };
     let here = format!("/images/{id}");
-    let wants_json = request.headers().get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"));
-    let mut answer = match (received, wants_json) {
+    let wants_json = wants_json(request.headers());
+    let answer = match (received, wants_json) {
         (Ok(()), true) => HttpResponse::Ok().json(serde_json::json!({ "image": here })),
         (Ok(()), false) => {
             let flash = Flash::about("The file of ", here.clone(), &name_of(&service, *id).await?, " is complete. The image is Available.");
@@ -286,10 +287,7 @@ pub async fn submit(
             see_other(&service.config, &here, Some(&Flash::plain(&error.sentence, "", "").bad()))
         }
     };
-    if let Some(cookie) = cookie {
-        answer.add_cookie(&cookie).map_err(Error::unexpected)?;
-    }
-    Ok(answer)
+    with_cookie(answer, cookie.as_ref())
 }
 
 /// `GET /images/{id}/download`
