@@ -1,7 +1,8 @@
 //! The records, in SQLite or PostgreSQL, chosen by the database URL; the only module that knows diesel.
 //!
 //! There are two doors, [`Db::read`] and [`Db::write`]; both run on the blocking pool, so that no handler ever holds a connection or
-//! blocks a thread that serves others. `write` opens a write transaction at once (on SQLite a deferred one could fail halfway) and hands
+//! blocks a thread that serves others. Before each door is a line: whoever waits for a connection waits there and holds no thread, so a
+//! thousand writers that wait for SQLite's one pen leave the readers their threads. `write` opens a write transaction at once (on SQLite a deferred one could fail halfway) and hands
 //! out a [`Tx`], the only value on which the audit log can be written: a change and its record commit together or not at all.
 
 mod dialect;
@@ -21,12 +22,17 @@ pub mod storages;
 pub mod uploads;
 pub mod usage;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use diesel::{
     PgConnection, SqliteConnection,
     connection::{AnsiTransactionManager, TransactionManager},
     prelude::*,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 
 use crate::domain::audit::ObjectKind;
@@ -78,6 +84,9 @@ impl Address {
 #[derive(Clone)]
 pub struct Db {
     pool: Pool,
+    /// One place for each connection, for reading and for writing.
+    readers: Arc<Semaphore>,
+    writers: Arc<Semaphore>,
 }
 
 /// An open write transaction.
@@ -95,7 +104,11 @@ impl Tx<'_> {
 impl Db {
     /// Opens the database and checks what the service relies on (SQLite's version and settings). Creates a SQLite file.
     pub fn open(address: &Address) -> DbResult<Self> {
-        Ok(Self { pool: Pool::open(address)? })
+        let pool = Pool::open(address)?;
+        let (readers, writers) = pool.places();
+        let readers = Arc::new(Semaphore::new(readers));
+        let writers = writers.map_or_else(|| readers.clone(), |writers| Arc::new(Semaphore::new(writers)));
+        Ok(Self { pool, readers, writers })
     }
 
     /// Reads, off the async threads.
@@ -105,8 +118,12 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let db = self.clone();
-        joined(tokio::task::spawn_blocking(move || db.read_now(query)).await)
+        let (db, place) = (self.clone(), take_place(&self.readers).await?);
+        let work = move || {
+            let _place = place;
+            db.read_now(query)
+        };
+        joined(tokio::task::spawn_blocking(work).await)
     }
 
     /// Changes, off the async threads, in one write transaction: an error undoes everything.
@@ -116,8 +133,12 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let db = self.clone();
-        joined(tokio::task::spawn_blocking(move || db.write_now(change)).await)
+        let (db, place) = (self.clone(), take_place(&self.writers).await?);
+        let work = move || {
+            let _place = place;
+            db.write_now(change)
+        };
+        joined(tokio::task::spawn_blocking(work).await)
     }
 
     /// As [`Db::read`], on the calling thread: for the command line and for code that is on a blocking thread already.
@@ -144,6 +165,15 @@ impl Db {
                 Err(refused)
             }
         }
+    }
+}
+
+/// Waits in line for a connection's place, without a thread. First come, first served.
+async fn take_place(line: &Arc<Semaphore>) -> DbResult<OwnedSemaphorePermit> {
+    match timeout(pool::WAIT, line.clone().acquire_owned()).await {
+        Ok(Ok(place)) => Ok(place),
+        Ok(Err(closed)) => Err(DbError::Interrupted(closed.to_string())),
+        Err(_) => Err(DbError::Busy(format!("no connection was free for {} seconds", pool::WAIT.as_secs()))),
     }
 }
 

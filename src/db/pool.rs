@@ -16,7 +16,7 @@ use diesel::{
 use super::{Address, Conn, DbError, DbResult};
 
 /// How long somebody waits for a connection before the answer is "busy".
-const WAIT: Duration = Duration::from_secs(5);
+pub(super) const WAIT: Duration = Duration::from_secs(5);
 /// Connections to SQLite for reading.
 const READERS: u32 = 6;
 /// Connections to PostgreSQL.
@@ -29,6 +29,8 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 pub struct Pool {
     readers: r2d2::Pool<Maker>,
     writers: r2d2::Pool<Maker>,
+    /// Whether both are the same.
+    shared: bool,
 }
 
 /// A connection from a pool.
@@ -44,14 +46,20 @@ impl Pool {
                 create_private(path).map_err(|failed| DbError::Unreachable(format!("{}: {failed}", path.display())))?;
                 check_sqlite()?;
                 let writers = build(maker(false), 1, false)?;
-                Ok(Self { writers, readers: build(maker(true), READERS, false)? })
+                Ok(Self { writers, readers: build(maker(true), READERS, false)?, shared: false })
             }
             Address::Postgres(_) => {
                 // The server can go away and come back: a connection is tried before it is handed out.
                 let pool = build(maker(false), POSTGRES, true)?;
-                Ok(Self { readers: pool.clone(), writers: pool })
+                Ok(Self { readers: pool.clone(), writers: pool, shared: true })
             }
         }
+    }
+
+    /// How many connections there are at most for reading and for writing; none of its own for writing where both share one pool.
+    pub fn places(&self) -> (usize, Option<usize>) {
+        let most = |pool: &r2d2::Pool<Maker>| usize::try_from(pool.max_size()).unwrap_or(1);
+        (most(&self.readers), (!self.shared).then(|| most(&self.writers)))
     }
 
     /// A connection for reading.
