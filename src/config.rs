@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::db::Address;
+use crate::{db::Address, domain::upload};
 
 /// One thing that can be set.
 pub struct Key {
@@ -40,6 +40,8 @@ pub const KEYS: &[Key] = &[
     key("max_upload", "Largest file that an image can have.", "64 GiB"),
     key("storage_roots", "Folders below which storages may lie, separated by commas. The data folder is always one of them.", "/srv, /mnt"),
     key("max_unfinished", "How many unfinished images one person can have.", "1000"),
+    key("client_silence", "Seconds for which a client may send or take nothing before its connection is given up.", "60"),
+    key("client_rate", "Fewest bytes a second at which a client keeps its connection, seen over client_silence.", "1 KiB"),
     key("session_idle", "Minutes without a click after which a session ends.", "30"),
     key("session_longest", "Hours after which a session ends in any case.", "12"),
     key("log", "What is logged: error, warn, info, debug, or per module as in vmimg=debug.", "info"),
@@ -99,6 +101,8 @@ pub struct Config {
     pub max_upload: u64,
     pub storage_roots: Vec<PathBuf>,
     pub max_unfinished: u64,
+    pub client_silence: Duration,
+    pub client_rate: u64,
     pub session_idle: Duration,
     pub session_longest: Duration,
     pub log: String,
@@ -152,6 +156,9 @@ impl Config {
             let in_range = |number: &u64| (least..=most).contains(number);
             text(key).parse().ok().filter(in_range).ok_or_else(|| fault(key, &format!("give a whole number from {least} to {most}")))
         };
+        let size = |key: &'static str, least: u64| {
+            text(key).parse::<bytesize::ByteSize>().map(|size| size.as_u64()).ok().filter(|bytes| *bytes >= least)
+        };
         let data_dir = std::path::absolute(text("data_dir")).map_err(|failed| fault("data_dir", &failed.to_string()))?;
         let database = match text("database_url").as_str() {
             "" => Address::Sqlite(data_dir.join("vmimg.db")),
@@ -178,14 +185,12 @@ impl Config {
             listen: text("listen").parse().map_err(|_| fault("listen", "give an address and a port, as in 127.0.0.1:8080"))?,
             public_url,
             trusted_proxies,
-            max_upload: text("max_upload")
-                .parse::<bytesize::ByteSize>()
-                .map(|size| size.as_u64())
-                .ok()
-                .filter(|bytes| *bytes > 0)
-                .ok_or_else(|| fault("max_upload", "give a size such as 64 GiB"))?,
+            max_upload: size("max_upload", 1).ok_or_else(|| fault("max_upload", "give a size such as 64 GiB"))?,
             storage_roots,
             max_unfinished: number("max_unfinished", 1, 1_000_000)?,
+            // A lease is renewed by what arrives; a longer silence would outlast it.
+            client_silence: Duration::from_secs(number("client_silence", 1, upload::LEASE.as_secs())?),
+            client_rate: size("client_rate", 0).ok_or_else(|| fault("client_rate", "give a size such as 1 KiB, or 0"))?,
             session_idle: Duration::from_secs(60 * number("session_idle", 5, 1_440)?),
             session_longest: Duration::from_secs(3_600 * number("session_longest", 1, 720)?),
             log: text("log"),
@@ -290,6 +295,8 @@ mod tests {
             (("VMIMG_LISTEN", "everywhere"), "setting listen (environment VMIMG_LISTEN)"),
             (("VMIMG_MAX_UPLOAD", "much"), "setting max_upload"),
             (("VMIMG_SESSION_IDLE", "1"), "from 5 to 1440"),
+            (("VMIMG_CLIENT_SILENCE", "61"), "from 1 to 60"),
+            (("VMIMG_CLIENT_RATE", "slow"), "setting client_rate"),
             (("VMIMG_PUBLIC_URL", "https://a/b"), "scheme and host only"),
             (("VMIMG_STORAGE_ROOTS", "here"), "absolute"),
             (("VMIMG_DATABASE_URL", "mysql://x"), "must begin with sqlite:"),

@@ -6,18 +6,35 @@ use super::{codes::codes, size, text::FieldError};
 
 /// How long an upload keeps its lease after its last byte (PRODUCT.md section 2).
 pub const LEASE: Duration = Duration::from_secs(60);
-/// How long a client may send nothing before the connection is given up.
-pub const IDLE: Duration = Duration::from_secs(60);
-/// Slowest rate at which a client keeps its connection, in bytes per second, seen over [`RATE_WINDOW`].
-pub const MIN_RATE: u64 = 1_024;
-/// The span over which the rate is looked at.
-pub const RATE_WINDOW: Duration = Duration::from_secs(60);
 /// After this much silence the file handle is closed until the next byte.
 pub const REST_AFTER: Duration = Duration::from_secs(3);
 /// At least so often, in bytes, what arrived is made durable and recorded.
 pub const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
 /// And at least so often, in time, while bytes arrive.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
+/// Unless they are fewer than this, in bytes: a client that drips must not cost a flush every two seconds. Its lease is renewed in time.
+pub const CHECKPOINT_LEAST: u64 = 256 * 1024;
+/// How often the few bytes of a client that drips are made durable and recorded.
+pub const DRIP_EVERY: Duration = Duration::from_secs(15);
+
+/// What a checkpoint is due for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// Bytes flow: the file stays open.
+    Flow,
+    /// Bytes drip: the file is closed until there are enough of them again.
+    Drip,
+}
+
+/// Whether a checkpoint is due, `new` bytes and some time after the one before.
+pub fn checkpoint_due(new: u64, since: Duration) -> Option<Due> {
+    match new {
+        0 => None,
+        CHECKPOINT_BYTES.. => Some(Due::Flow),
+        CHECKPOINT_LEAST.. => (since >= CHECKPOINT_EVERY).then_some(Due::Flow),
+        _ => (since >= DRIP_EVERY).then_some(Due::Drip),
+    }
+}
 
 /// Why nothing of an upload is moving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -119,6 +136,18 @@ pub fn too_large(bytes: u64, most_bytes: u64) -> FieldError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_checkpoint_is_due_by_bytes_or_by_time_but_not_for_every_drop() {
+        let seconds = Duration::from_secs;
+        assert_eq!(checkpoint_due(0, seconds(3_600)), None);
+        assert_eq!(checkpoint_due(CHECKPOINT_BYTES, seconds(0)), Some(Due::Flow));
+        assert_eq!(checkpoint_due(CHECKPOINT_LEAST, seconds(1)), None);
+        assert_eq!(checkpoint_due(CHECKPOINT_LEAST, CHECKPOINT_EVERY), Some(Due::Flow));
+        assert_eq!(checkpoint_due(1, CHECKPOINT_EVERY), None);
+        assert_eq!(checkpoint_due(1, DRIP_EVERY), Some(Due::Drip));
+        assert!(DRIP_EVERY < LEASE / 2, "the lease of a client that drips is renewed in time");
+    }
 
     #[test]
     fn a_file_is_an_iso_by_name_in_any_case() {

@@ -24,7 +24,7 @@ use crate::{
         image::{Kind, Shown},
         size,
         text::FieldError,
-        upload::{self, CHECKPOINT_BYTES, CHECKPOINT_EVERY, Stopped},
+        upload::{self, Due, Stopped},
     },
     media, secret,
     storage::{Busy, Directory, Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
@@ -32,6 +32,8 @@ use crate::{
 
 /// How long flushing and publishing a file may take.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(300);
+/// How long a file that is in place waits for a database that is busy.
+const RECORD_WITHIN: Duration = Duration::from_secs(60);
 
 /// A transfer under way. Dropped before its end, as when the client's connection breaks, it stops by itself.
 pub struct Transfer {
@@ -163,10 +165,8 @@ impl Transfer {
             return Err(self.fail(failed).await);
         }
         let received = receiver.received();
-        if received - self.checkpoint_at >= CHECKPOINT_BYTES
-            || (received > self.checkpoint_at && self.checkpoint_time.elapsed() >= CHECKPOINT_EVERY)
-        {
-            self.checkpoint(false).await?;
+        if let Some(due) = upload::checkpoint_due(received - self.checkpoint_at, self.checkpoint_time.elapsed()) {
+            self.checkpoint(due == Due::Drip).await?;
         }
         Ok(())
     }
@@ -273,19 +273,17 @@ impl Transfer {
         if let Err(failed) = published {
             return Err(self.fail(ReceiveError::Storage(failed)).await);
         }
-        let (fence, storage) = (self.fence, self.storage.id);
-        let recorded = authorize::write::<right::UpdateImage, _>(&self.service.db, &self.actor, image, move |tx, granted| {
-            granted.also::<right::CreateImage>(tx.conn(), storage)?;
-            if !images::publish(tx, image, fence, &contents, clock::now())? {
-                return Err(Failure::Stale);
+        let until = Instant::now() + RECORD_WITHIN;
+        let recorded = loop {
+            match self.record(&contents).await {
+                // Nothing was changed; the file is in place and the lease is kept.
+                Err(Failure::Db(DbError::Busy(cause))) if Instant::now() < until => {
+                    tracing::warn!(%image, %cause, "a complete upload waits for its record");
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                recorded => break recorded,
             }
-            uploads::delete(tx, image)?;
-            let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
-            let object = Object::new(ObjectKind::Image, image, name);
-            let detail = format!("{}, SHA-256 {}.", size::exact(contents.size_bytes), contents.sha256);
-            granted.record(tx, &Entry::done(Action::CompleteUpload, object).with(detail))
-        })
-        .await;
+        };
         match recorded {
             Ok(()) => Ok(()),
             Err(Failure::Unseen | Failure::Denied { .. }) => {
@@ -300,6 +298,22 @@ impl Transfer {
             // Whether the record was written is unknown: the file stays, and the next comparison with the records decides.
             Err(unknown) => Err(unknown),
         }
+    }
+
+    async fn record(&self, contents: &images::Contents) -> Result<(), Failure> {
+        let (image, fence, storage, contents) = (self.image, self.fence, self.storage.id, contents.clone());
+        authorize::write::<right::UpdateImage, _>(&self.service.db, &self.actor, image, move |tx, granted| {
+            granted.also::<right::CreateImage>(tx.conn(), storage)?;
+            if !images::publish(tx, image, fence, &contents, clock::now())? {
+                return Err(Failure::Stale);
+            }
+            uploads::delete(tx, image)?;
+            let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
+            let object = Object::new(ObjectKind::Image, image, name);
+            let detail = format!("{}, SHA-256 {}.", size::exact(contents.size_bytes), contents.sha256);
+            granted.record(tx, &Entry::done(Action::CompleteUpload, object).with(detail))
+        })
+        .await
     }
 
     /// Removes something of the image's. The files stay occupied until that is done, even if nobody waits for it any more.

@@ -4,8 +4,8 @@
 //! What a storage promises: it touches nothing unless the medium under its path carries its own identifier ([`marker`]); it opens
 //! nothing outside its root and follows no link; a published file is complete, durable and never replaced; a failed flush is final.
 //!
-//! [`directory`] keeps the files, [`pool`] keeps a storage that hangs from taking the service with it, and [`receive`] moves a stream
-//! of bytes into a file. Everything but the last two blocks, and is meant to be run by [`pool::Workers`].
+//! [`directory`] keeps the files, [`pool`] keeps a storage that hangs from taking the service with it, [`receive`] moves a stream
+//! of bytes into a file, and [`send`] out of one. Everything but the last three blocks, and is meant to be run by [`pool::Workers`].
 
 mod checkpoint;
 mod directory;
@@ -19,6 +19,7 @@ mod probe;
 mod publish;
 mod receive;
 mod registry;
+mod send;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -31,6 +32,7 @@ pub use part::Part;
 pub use pool::Workers;
 pub use receive::{BUFFER_BYTES, ReceiveError, Received, Receiver};
 pub use registry::{Busy, Handle, Registry};
+pub use send::Sender;
 
 use crate::domain::ids::{ImageId, StorageId};
 

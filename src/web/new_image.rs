@@ -431,7 +431,7 @@ pub async fn create_with_file(
 ) -> Result<HttpResponse, Error> {
     let (me, cookie) = me.with_device(&service.config);
     let created = async {
-        let part = file_part(&request, &mut form, service.config.max_upload).await?;
+        let part = file_part(&request, &mut form, &service.config).await?;
         let image = create_image::create(&service, &me.actor, *id, &part.file).await?;
         Ok::<_, Failure>((image, part))
     }

@@ -6,21 +6,24 @@ use actix_files::NamedFile;
 use actix_multipart::{Field, Multipart};
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::{BodySize, MessageBody, SizedStream},
     http::{
         StatusCode,
         header::{self, ContentDisposition, DispositionParam, DispositionType, ExtendedValue},
     },
     web::{Bytes, Data, Path, Payload},
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
 use crate::{
     authorize::{self, Actor, right},
+    config::Config,
     domain::{
         ids::ImageId,
+        size,
         text::FieldError,
-        upload::{self, IDLE, MIN_RATE, RATE_WINDOW, REST_AFTER, Stopped},
+        upload::{self, REST_AFTER, Stopped},
     },
     media::HEAD_BYTES,
     operations::{
@@ -29,6 +32,7 @@ use crate::{
         download_image, find_image,
         upload_image::{self, Transfer},
     },
+    storage::{Sender, StorageError},
     web::{
         error::Error,
         form::{ARRIVES_WITHIN, Fields},
@@ -109,9 +113,9 @@ pub struct FilePart {
 }
 
 /// Finds the file part of a form. Everything before it is small; the file comes last.
-pub async fn file_part(request: &HttpRequest, form: &mut Multipart, most: u64) -> Result<FilePart, Failure> {
+pub async fn file_part(request: &HttpRequest, form: &mut Multipart, config: &Config) -> Result<FilePart, Failure> {
     let too_slow = || Failure::invalid("file", "upload.incomplete", "The beginning of the file did not arrive in time. Try again.");
-    timeout(IDLE, first_of_file(request, form, most)).await.map_err(|_| too_slow())?
+    timeout(config.client_silence, first_of_file(request, form, config.max_upload)).await.map_err(|_| too_slow())?
 }
 
 async fn first_of_file(request: &HttpRequest, form: &mut Multipart, most: u64) -> Result<FilePart, Failure> {
@@ -190,9 +194,9 @@ pub async fn receive(
     if let Some(rest) = part.rest.take() {
         transfer.push(rest).await?;
     }
-    let transfer = pump(transfer, &mut part.field).await?;
+    let transfer = pump(transfer, &mut part.field, &service.config).await?;
     drop(part);
-    match timeout(IDLE, form.next()).await {
+    match timeout(service.config.client_silence, form.next()).await {
         Ok(None) => {}
         Ok(Some(Ok(_))) => {
             let failure =
@@ -205,17 +209,19 @@ pub async fn receive(
     tokio::spawn(transfer.finish()).await.map_err(|failed| Failure::Broken(failed.to_string()))?
 }
 
-async fn pump(mut transfer: Transfer, field: &mut Field) -> Result<Transfer, Failure> {
+async fn pump(mut transfer: Transfer, field: &mut Field, config: &Config) -> Result<Transfer, Failure> {
+    let (silence, least) = (config.client_silence, config.client_rate.saturating_mul(config.client_silence.as_secs()));
+    let rest_after = REST_AFTER.min(silence / 2);
     let (mut window, mut in_window) = (Instant::now(), 0_u64);
     loop {
-        let chunk = match timeout(REST_AFTER, field.next()).await {
+        let chunk = match timeout(rest_after, field.next()).await {
             Ok(chunk) => chunk,
             Err(_) => {
                 transfer.rest().await?;
-                match timeout(IDLE.saturating_sub(REST_AFTER), field.next()).await {
+                match timeout(silence - rest_after, field.next()).await {
                     Ok(chunk) => chunk,
                     Err(_) => {
-                        let detail = format!("Nothing arrived for {} seconds.", IDLE.as_secs());
+                        let detail = format!("Nothing arrived for {} seconds.", silence.as_secs());
                         return Err(interrupted(transfer, detail).await);
                     }
                 }
@@ -232,9 +238,9 @@ async fn pump(mut transfer: Transfer, field: &mut Field) -> Result<Transfer, Fai
                 return Err(interrupted(transfer, "The connection was lost.".to_owned()).await);
             }
         }
-        if window.elapsed() >= RATE_WINDOW {
-            if in_window < MIN_RATE * RATE_WINDOW.as_secs() {
-                let detail = format!("Less than {} KiB a second arrived.", MIN_RATE / 1024);
+        if window.elapsed() >= silence {
+            if in_window < least {
+                let detail = format!("Less than {} a second arrived.", size::words(config.client_rate));
                 return Err(interrupted(transfer, detail).await);
             }
             (window, in_window) = (Instant::now(), 0);
@@ -261,7 +267,7 @@ pub async fn submit(
     mut form: Multipart,
 ) -> Result<HttpResponse, Error> {
     let (me, cookie) = me.with_device(&service.config);
-    let received = match file_part(&request, &mut form, service.config.max_upload).await {
+    let received = match file_part(&request, &mut form, &service.config).await {
         Ok(part) => receive(&service, &me.actor, *id, part, &mut form).await,
         Err(failed) => Err(failed),
     };
@@ -296,6 +302,7 @@ pub async fn download(request: HttpRequest, service: Data<Service>, me: SignedIn
     let first = request.method() == actix_web::http::Method::GET && range.is_none_or(|range| range.starts_with("bytes=0-"));
     let (found, file) = download_image::run(&service, &me.actor, *id, first).await?;
     let name = download_name(&found.image.name);
+    let same_file = file.try_clone().map_err(Error::unexpected)?;
     let named = NamedFile::from_file(file, "image.iso").map_err(Error::unexpected)?;
     let mut answer = named
         .set_content_type("application/octet-stream".parse().map_err(Error::unexpected)?)
@@ -308,12 +315,34 @@ pub async fn download(request: HttpRequest, service: Data<Service>, me: SignedIn
             })],
         })
         .into_response(&request);
+    if let Some((at, end)) = bytes_of(&answer) {
+        // Which bytes are asked for, and whether, is settled; they are read in our own way.
+        let handle = service.handle(&found.storage);
+        let sender = Sender::new(handle.directory, handle.workers, *id, same_file, (at, end)).map_err(Error::unexpected)?;
+        let pieces =
+            stream::try_unfold(sender, async |mut sender| Ok::<_, StorageError>(sender.next().await?.map(|piece| (piece, sender))));
+        answer = answer.map_body(|_, _| SizedStream::new(end - at, Box::pin(pieces)).boxed());
+    }
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("private, no-cache"));
     headers.insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static("default-src 'none'; sandbox"));
     // Bytes of images are not compressed on the way: they would lose their ranges and their length.
     headers.insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("identity"));
     Ok(answer)
+}
+
+/// Which bytes of the file an answer carries: from, and before. None where it carries no file, or not one stretch of it.
+fn bytes_of(answer: &HttpResponse) -> Option<(u64, u64)> {
+    let BodySize::Sized(length) = answer.body().size() else { return None };
+    let at = match answer.status() {
+        StatusCode::OK => 0,
+        StatusCode::PARTIAL_CONTENT => {
+            let range = answer.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
+            range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()?
+        }
+        _ => return None,
+    };
+    Some((at, at + length))
 }
 
 /// The image's name as a file's name: what no file system takes is replaced.
