@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpServer, dev::ServerHandle};
+use actix_web::dev::ServerHandle;
 use tokio::sync::{Notify, watch};
 
 use crate::{
@@ -17,11 +17,15 @@ use crate::{
     jobs,
     operations::{Failure, Service, set_up},
     storage::Registry,
-    web,
+    web::connection::{self, Capacity},
 };
 
 /// How long requests under way may go on after the service was told to stop.
 const GRACE: u64 = 20;
+/// As many open files as are asked of a system that has no limit.
+const MOST_OPEN_FILES: u64 = 1 << 20;
+/// Connections at once, however many files may be open.
+const MOST_CONNECTIONS: usize = 100_000;
 /// The signal for a file that grows beyond a limit, on Linux.
 const SIGXFSZ: i32 = 25;
 
@@ -113,24 +117,46 @@ pub async fn start(service: Service) -> Result<Running, StartError> {
     let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ));
     let wanted = service.config.listen;
     let fault = |source| StartError::Listen { address: wanted, source };
-    let for_app = service.clone();
-    let server = HttpServer::new(move || web::app(for_app.clone()))
-        .workers(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 16))
-        .max_connections(12_000)
-        .client_request_timeout(Duration::from_secs(5))
-        // An early answer to a long body must arrive before the connection is cut.
-        .client_disconnect_timeout(Duration::from_secs(5))
-        .keep_alive(Duration::from_secs(75))
-        .shutdown_timeout(GRACE)
-        .disable_signals()
-        .bind(wanted)
-        .map_err(fault)?;
-    let address = server.addrs().first().copied().unwrap_or(wanted);
-    let server = server.run();
+    let capacity = Capacity {
+        workers: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 16),
+        connections: connections_within(raise_open_files()),
+        grace: GRACE,
+    };
+    let listener = connection::listen(wanted).map_err(fault)?;
+    let address = listener.local_addr().map_err(fault)?;
+    let server = connection::server(service.clone(), listener, capacity).map_err(fault)?;
     let handle = server.handle();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(jobs::run(service, stopped));
     Ok(Running { address, setup_code, handle, stop, server: tokio::spawn(server) })
+}
+
+/// Raises the number of files that this process may have open to the most that it is allowed; answers it. What shells and systemd give
+/// by default, 1,024, is less than a thousand clients and their files need.
+fn raise_open_files() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let given = getrlimit(Resource::Nofile);
+    let most = given.maximum.unwrap_or(MOST_OPEN_FILES).min(MOST_OPEN_FILES);
+    let current = given.current.unwrap_or(most);
+    if current >= most {
+        tracing::info!(limit = current, "open files");
+        return current;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: given.maximum }) {
+        Ok(()) => {
+            tracing::info!(limit = most, before = current, "the limit of open files was raised");
+            most
+        }
+        Err(failed) => {
+            tracing::warn!(limit = current, error = %failed, "the limit of open files could not be raised");
+            current
+        }
+    }
+}
+
+/// How many connections there may be with so many open files: the rest is for the files of those whose bytes flow, and for the records.
+fn connections_within(open_files: u64) -> usize {
+    usize::try_from(open_files / 8 * 5).unwrap_or(usize::MAX).clamp(32, MOST_CONNECTIONS)
 }
 
 impl Running {

@@ -4,6 +4,7 @@
 //! every request stand in one place, [`app`], from the outside in: number and log, headers, words for errors, same origin, session.
 
 pub mod assets;
+pub mod connection;
 
 mod account;
 mod clusters;

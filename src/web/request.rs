@@ -1,6 +1,6 @@
 //! What is known of a request before anything else: its number, who sent it, and a line in the log when it is answered.
 
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, rc::Rc, time::Instant};
 
 use actix_web::{
     HttpMessage, HttpRequest,
@@ -12,6 +12,7 @@ use actix_web::{
 };
 use tracing::Instrument;
 
+use super::connection::{Answering, Occupation, UnderWay};
 use crate::{operations::Service, secret};
 
 /// The number of a request, which also stands on error pages and in events.
@@ -23,13 +24,17 @@ pub struct RequestId(pub String);
 pub struct ClientAddress(pub String);
 
 /// Numbers a request, finds out whose it is, and logs it.
-pub async fn number(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+pub async fn number(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let id = secret::token().get(..16).unwrap_or_default().to_owned();
     let trusted = request.app_data::<Data<Service>>().map(|service| service.config.trusted_proxies.clone()).unwrap_or_default();
     let address = client_address(request.request(), &trusted);
     let (method, path, start) = (request.method().clone(), request.path().to_owned(), Instant::now());
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(ClientAddress(address.clone()));
+    let under_way = request.request().conn_data::<Rc<Occupation>>().map(UnderWay::on);
     let span = tracing::info_span!("request", id = %id);
     let mut response = next.call(request).instrument(span).await?;
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -37,7 +42,7 @@ pub async fn number(request: ServiceRequest, next: Next<impl MessageBody>) -> Re
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
-    Ok(response)
+    Ok(response.map_body(|_, body| Answering::new(body, under_way)))
 }
 
 /// Whether a script of the console asks, which wants JSON; people's browsers want a page.

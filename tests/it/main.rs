@@ -31,6 +31,7 @@ mod selection;
 mod set_up;
 mod shown;
 mod sign_in;
+mod slow_clients;
 mod statements;
 mod statuses;
 mod storages;
