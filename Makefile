@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 export CARGO_TERM_COLOR ?= always
 
-.PHONY: help test checks dev fix lint unit docs build e2e e2e-run screenshots bench clean-tools
+.PHONY: help test checks dev fix lint unit docs build power power-run e2e e2e-run screenshots bench clean-tools
 
 help: ## List these words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ test: ## Install and start what the tests need, then run every check there is
 	@tests/tools/postgres with $(MAKE) checks
 
 # What `make test` runs once the tools are there and a PostgreSQL answers at $VMIMG_TEST_POSTGRES.
-checks: lint unit docs build e2e-run
+checks: lint unit docs build power-run e2e-run
 
 dev: ## Run the console with debug log, its state in ./vmimg-data
 	@VMIMG_LOG="$${VMIMG_LOG:-info,vmimg=debug}" cargo run -- serve
@@ -30,6 +30,7 @@ fix: ## Format, and let clippy correct what it can
 lint: ## Formatting and clippy, with warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test power -- -D warnings
 
 unit: ## Unit and integration tests on both databases (needs $VMIMG_TEST_POSTGRES; see tests/tools/postgres)
 	@: "$${VMIMG_TEST_POSTGRES:?names no PostgreSQL: run 'make test', or 'tests/tools/postgres with make unit'}"
@@ -44,6 +45,14 @@ docs: ## The crate's documentation, with warnings denied
 
 build: ## The release binary
 	cargo build --locked --release
+
+power: ## Power cuts at every write of a long workload, and subsets of what was not flushed (as root; minutes)
+	@tests/tools/setup power
+	@$(MAKE) build
+	@VMIMG_BINARY=target/release/vmimg cargo test --locked --test power
+
+power-run:
+	VMIMG_BINARY=target/release/vmimg cargo test --locked --test power -- --short
 
 e2e: ## Only the browser tests, with all that they need
 	@tests/tools/setup
