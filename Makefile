@@ -49,10 +49,10 @@ build: ## The release binary
 power: ## Power cuts at every write of a long workload, and subsets of what was not flushed (as root; minutes)
 	@tests/tools/setup power
 	@$(MAKE) build
-	@VMIMG_BINARY=target/release/vmimg cargo test --locked --test power
+	@VMIMG_BINARY="$${CARGO_TARGET_DIR:-target}/release/vmimg" cargo test --locked --test power
 
 power-run:
-	VMIMG_BINARY=target/release/vmimg cargo test --locked --test power -- --short
+	VMIMG_BINARY="$${CARGO_TARGET_DIR:-target}/release/vmimg" cargo test --locked --test power -- --short
 
 e2e: ## Only the browser tests, with all that they need
 	@tests/tools/setup
