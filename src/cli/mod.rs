@@ -1,6 +1,7 @@
 //! The command line. `vmimg` alone serves; the other commands work on the same data folder.
 
 mod admin;
+mod dev;
 mod doctor;
 mod serve;
 
@@ -58,6 +59,9 @@ enum Command {
     /// Look at the settings
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// For whoever works on the service
+    #[command(subcommand, hide = true)]
+    Dev(dev::Dev),
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,6 +82,7 @@ pub fn run() -> ExitCode {
         Command::Migrate { dry_run } => run_migrate(&config, dry_run),
         Command::Admin(command) => admin::run(config, command),
         Command::Doctor => doctor::run(&config),
+        Command::Dev(command) => dev::run(config, command),
         Command::Config(ConfigCommand::Show) => {
             show(&config);
             Ok(())

@@ -9,6 +9,7 @@ mod dialect;
 mod errors;
 mod pool;
 
+pub mod bulk;
 pub mod clusters;
 pub mod cursor;
 pub mod drafts;

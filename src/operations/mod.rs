@@ -18,6 +18,7 @@ pub mod forget_image;
 pub mod manage_clusters;
 pub mod manage_people;
 pub mod remove_storage;
+pub mod seed;
 pub mod set_up;
 pub mod sign_in;
 pub mod stop_upload;

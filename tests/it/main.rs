@@ -27,6 +27,7 @@ mod real_media;
 mod same_origin;
 mod schema;
 mod scripts;
+mod seed;
 mod selection;
 mod set_up;
 mod shown;
