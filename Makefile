@@ -65,10 +65,11 @@ screenshots: ## The browser tests, keeping pictures in docs/screenshots
 	@tests/tools/setup
 	@VMIMG_SCREENSHOTS=1 tests/tools/postgres with $(MAKE) build e2e-run
 
-bench: ## How long 1 GiB takes through the form, against dd and openssl (fails above 2.5 times)
+bench: ## How long 1 GiB takes through the form, and each list with a million images (fails above its limits)
 	@tests/tools/setup bench
 	@$(MAKE) build
 	@benches/upload.sh
+	@benches/lists.sh
 
 clean-tools: ## Remove what the tests installed below this folder and the test database
 	@tests/tools/postgres stop
