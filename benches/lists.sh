@@ -66,14 +66,14 @@ seed() {
     fi
     local begun
     begun=$(now)
-    with "$folder" "$binary" dev seed --images "$2" --administrators 10 --seed 7 --password "$password" >"$folder/seed.log" 2>&1 ||
+    (with "$folder" "$binary" dev seed --images "$2" --administrators 10 --seed 7 --password "$password") >"$folder/seed.log" 2>&1 ||
         fail "seeding failed: $(tail -n 3 "$folder/seed.log")"
     awk -v what="$1, $2 images" -v a="$begun" -v b="$(now)" 'BEGIN { printf "%s: seeded in %.0f s\n", what, b - a }'
     touch "$folder/seeded"
 }
 
-# with FOLDER COMMAND…: runs it with that service's settings and no others.
-with() { (unset "${!VMIMG_@}" && set -a && . "$1/environment" && set +a && shift && exec "$@"); }
+# with FOLDER COMMAND…: becomes it, with that service's settings and no others; for a subshell.
+with() { unset "${!VMIMG_@}" && set -a && . "$1/environment" && set +a && shift && exec "$@"; }
 
 # serve DATABASE IMAGES PORT: starts the service and waits until it is ready and has compared files with records.
 serve() {
