@@ -1,6 +1,7 @@
 //! What must not be guessed: tokens, codes and password hashes.
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc::PasswordHash};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
 /// Memory of one hash in KiB, rounds and lanes: OWASP's first recommendation for Argon2id.
@@ -8,11 +9,28 @@ const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
 
 /// A random token of 256 bits, as 64 hexadecimal digits.
 pub fn token() -> String {
+    hex(&random())
+}
+
+fn random() -> [u8; 32] {
     let mut bytes = [0_u8; 32];
     // Without randomness nothing here is safe, and nobody could do anything about it.
     #[expect(clippy::expect_used, reason = "the system's random source does not fail once the system runs")]
     getrandom::fill(&mut bytes).expect("the system has a random source");
-    hex(&bytes)
+    bytes
+}
+
+/// How a token of a program begins, so that it is recognised where it should not be.
+pub const TOKEN_PREFIX: &str = "vmi_";
+
+/// A random token of 256 bits for a program: `vmi_` and 43 characters that need no quoting anywhere.
+pub fn program_token() -> String {
+    format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random()))
+}
+
+/// Whether a text is spelt as [`program_token`] spells.
+pub fn is_program_token(text: &str) -> bool {
+    text.strip_prefix(TOKEN_PREFIX).is_some_and(|rest| URL_SAFE_NO_PAD.decode(rest).is_ok_and(|bytes| bytes.len() == 32))
 }
 
 /// What is stored of a token: it is found by this, and cannot be made from this.
@@ -24,6 +42,13 @@ pub fn digest(token: &str) -> String {
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// The bytes that hexadecimal digits stand for; none if the text is something else.
+pub fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let plain = digits.len().is_multiple_of(2) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    plain.then(|| digits.as_bytes().chunks(2).map(pair).collect())?
 }
 
 fn argon() -> Argon2<'static> {
@@ -80,6 +105,14 @@ mod tests {
     fn tokens_are_long_and_differ() {
         let (one, other) = (token(), token());
         assert_eq!((one.len(), one == other), (64, false));
+        let (one, other) = (program_token(), program_token());
+        assert_eq!((one.len(), one == other, is_program_token(&one)), (47, false, true));
+        for other in ["", "vmi_", &one[..46], &format!("{one}A"), &one.replace("vmi_", "vmx_"), &one.replacen("vmi_", "vmi_=", 1), &token()]
+        {
+            assert!(!is_program_token(other), "{other}");
+        }
+        assert_eq!(unhex(&hex(&[0, 171, 255])), Some(vec![0, 171, 255]));
+        assert!(unhex("a").is_none() && unhex("+1").is_none());
         assert_eq!(digest("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -14,12 +14,14 @@ pub mod clusters;
 pub mod cursor;
 pub mod drafts;
 pub mod events;
+pub mod idempotency;
 pub mod images;
 pub mod jobs;
 pub mod migrate;
 pub mod people;
 pub mod schema;
 pub mod storages;
+pub mod tokens;
 pub mod uploads;
 pub mod usage;
 
@@ -202,13 +204,14 @@ fn roll_back(conn: &mut Conn) {
 
 /// The present name of a thing, for the audit log; empty where there is none.
 pub fn name_of(conn: &mut Conn, kind: ObjectKind, id: &str) -> DbResult<String> {
-    use schema::{clusters, hosts, images, storages, users};
+    use schema::{clusters, hosts, images, storages, tokens, users};
     let found: Option<String> = match kind {
         ObjectKind::Service => None,
         ObjectKind::User => users::table.find(id).select(users::name).first(conn).optional()?,
         ObjectKind::Cluster => clusters::table.find(id).select(clusters::name).first(conn).optional()?,
         ObjectKind::Host => hosts::table.find(id).select(hosts::name).first(conn).optional()?,
         ObjectKind::Storage => storages::table.find(id).select(storages::name).first(conn).optional()?,
+        ObjectKind::Token => tokens::table.find(id).select(tokens::name).first(conn).optional()?,
         ObjectKind::Image => images::table.find(id).select(images::name).first(conn).optional()?,
     };
     Ok(found.unwrap_or_default())

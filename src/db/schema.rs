@@ -12,6 +12,17 @@ table! {
     sessions (token_hash) { token_hash -> Text, user_id -> Text, created_at -> BigInt, seen_at -> BigInt, address -> Text, }
 }
 table! {
+    tokens (id) {
+        id -> Text, user_id -> Text, name -> Text, token_hash -> Text, scopes -> Text, created_at -> BigInt, expires_at -> BigInt,
+        last_used_at -> Nullable<BigInt>,
+    }
+}
+table! {
+    requests (user_id, key) {
+        user_id -> Text, key -> Text, fingerprint -> Text, created_at -> BigInt, answer -> Nullable<Text>,
+    }
+}
+table! {
     setup_codes (code_hash) { code_hash -> Text, created_at -> BigInt, }
 }
 table! {
@@ -77,6 +88,7 @@ table! {
 }
 
 joinable!(sessions -> users (user_id));
+joinable!(tokens -> users (user_id));
 joinable!(hosts -> clusters (cluster_id));
 joinable!(storages -> hosts (host_id));
 joinable!(images -> storages (storage_id));
@@ -84,5 +96,5 @@ joinable!(connections -> storages (storage_id));
 joinable!(connections -> clusters (cluster_id));
 joinable!(attachments -> virtual_machines (vm_id));
 
-allow_tables_to_appear_in_same_query!(users, sessions);
+allow_tables_to_appear_in_same_query!(users, sessions, tokens);
 allow_tables_to_appear_in_same_query!(images, storages, hosts, clusters, connections, uploads, attachments, virtual_machines, jobs, events);

@@ -1,10 +1,15 @@
 //! Who may do what: privileges, roles, and the decision.
 //!
 //! For now there is one role that permits, *Administrator*, and the lack of one. Every operation already names the privilege that it
-//! needs and every answer comes from [`decide`], so that more roles and entries change this file and what it is asked with, not the
-//! operations.
+//! needs and every answer comes from [`Holdings::decide`], so that more roles and entries change this file and what it is asked with, not
+//! the operations.
+//!
+//! A program that shows a token holds what the token's owner holds, as far as the token's scopes reach.
 
-use super::codes::codes;
+use super::{
+    codes::{UnknownCode, codes},
+    text::FieldError,
+};
 
 /// One permitted action on one kind of thing (PRODUCT.md section 5). The text is `kind.action`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,6 +134,120 @@ impl Role {
     }
 }
 
+/// What a token may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Scope {
+    /// Seeing everything but the bytes of images.
+    Read,
+    /// The bytes of images, and nothing else.
+    Download,
+    /// Whatever is done with images but downloading, and seeing.
+    Images,
+    /// Whatever is done with storages and clusters, and seeing.
+    Storages,
+    /// All that the owner may do.
+    All,
+}
+
+codes!(Scope { Read = "read", Download = "download", Images = "images", Storages = "storages", All = "all" });
+
+impl Scope {
+    /// What the scope permits, to follow its name.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Read => "see images, storages, clusters, events and settings",
+            Self::Download => "download the files of images",
+            Self::Images => "create, change, upload, delete and forget images, and see everything",
+            Self::Storages => "add, change and remove storages, clusters and connections, and see everything",
+            Self::All => "everything that you may do",
+        }
+    }
+
+    /// Whether the scope reaches a privilege.
+    pub const fn reaches(self, privilege: Privilege) -> bool {
+        match privilege {
+            Privilege::ViewEvents
+            | Privilege::ViewSettings
+            | Privilege::ReadCluster
+            | Privilege::ReadHost
+            | Privilege::ReadStorage
+            | Privilege::ReadImage => !matches!(self, Self::Download),
+            Privilege::DownloadImage => matches!(self, Self::Download | Self::All),
+            Privilege::CreateImage | Privilege::UpdateImage | Privilege::DeleteImage | Privilege::ForgetImage => {
+                matches!(self, Self::Images | Self::All)
+            }
+            Privilege::CreateCluster
+            | Privilege::CreateDatastore
+            | Privilege::CreateLocalStorage
+            | Privilege::UpdateCluster
+            | Privilege::DeleteCluster
+            | Privilege::ConnectDatastore
+            | Privilege::DisconnectDatastore
+            | Privilege::UpdateStorage
+            | Privilege::DeleteStorage => matches!(self, Self::Storages | Self::All),
+        }
+    }
+}
+
+/// The scopes of one token: at least one, each once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scopes(Vec<Scope>);
+
+impl Scopes {
+    /// Parses the words that were chosen in `field`.
+    pub fn parse<'word>(field: &'static str, words: impl IntoIterator<Item = &'word str>) -> Result<Self, FieldError> {
+        let mut scopes = Vec::new();
+        for word in words {
+            let scope = word.parse().map_err(|_| {
+                let known: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+                FieldError::new(field, "token.scopes", format!("“{word}” is no scope. There are {}.", known.join(", ")))
+            })?;
+            scopes.push(scope);
+        }
+        scopes.sort_unstable();
+        scopes.dedup();
+        if scopes.is_empty() {
+            return Err(FieldError::new(field, "token.scopes", "Choose what the token may be used for."));
+        }
+        Ok(Self(scopes))
+    }
+
+    /// Whether any of them reaches a privilege.
+    pub fn reach(&self, privilege: Privilege) -> bool {
+        self.0.iter().any(|scope| scope.reaches(privilege))
+    }
+
+    /// Each of them.
+    pub fn each(&self) -> impl Iterator<Item = Scope> {
+        self.0.iter().copied()
+    }
+}
+
+impl std::fmt::Display for Scopes {
+    /// As a column holds them: `read download`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let words: Vec<&str> = self.0.iter().map(|scope| scope.as_str()).collect();
+        f.write_str(&words.join(" "))
+    }
+}
+
+impl TryFrom<String> for Scopes {
+    type Error = UnknownCode;
+
+    fn try_from(column: String) -> Result<Self, UnknownCode> {
+        Self::parse("scope", column.split(' ').filter(|word| !word.is_empty())).map_err(|_| UnknownCode(column))
+    }
+}
+
+/// What an actor holds at this moment: the user's role, and the scopes of the token that was shown, if it was one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holdings {
+    /// The user's role.
+    pub role: Role,
+    /// How far the token reaches; none for somebody who is signed in, who may do all that the role holds.
+    pub scopes: Option<Scopes>,
+}
+
 /// Why something is not permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {
@@ -136,16 +255,26 @@ pub enum Denial {
     Unseen,
     /// The viewer sees it, but lacks this privilege.
     Lacks(Privilege),
+    /// The user has the privilege, but the token was not made for it.
+    OutOfScope(Privilege),
 }
 
-/// Whether whoever has `role` may do what needs `privilege`.
-pub const fn decide(role: Role, privilege: Privilege) -> Result<(), Denial> {
-    if role.holds(privilege) {
-        return Ok(());
+impl Holdings {
+    /// Whether the privilege is held, by role and scopes.
+    pub fn hold(&self, privilege: Privilege) -> bool {
+        self.decide(privilege).is_ok()
     }
-    match privilege.sight() {
-        Some(sight) if !role.holds(sight) => Err(Denial::Unseen),
-        _ => Err(Denial::Lacks(privilege)),
+
+    /// Whether what needs `privilege` may be done.
+    pub fn decide(&self, privilege: Privilege) -> Result<(), Denial> {
+        if self.role.holds(privilege) {
+            let reached = self.scopes.as_ref().is_none_or(|scopes| scopes.reach(privilege));
+            return if reached { Ok(()) } else { Err(Denial::OutOfScope(privilege)) };
+        }
+        match privilege.sight() {
+            Some(sight) if !self.role.holds(sight) => Err(Denial::Unseen),
+            _ => Err(Denial::Lacks(privilege)),
+        }
     }
 }
 
@@ -156,9 +285,40 @@ mod tests {
     #[test]
     fn an_administrator_may_do_everything_and_others_nothing() {
         for privilege in Privilege::ALL {
-            assert_eq!(decide(Role::Administrator, *privilege), Ok(()));
+            assert_eq!(Holdings { role: Role::Administrator, scopes: None }.decide(*privilege), Ok(()));
             let denial = if privilege.sight().is_some() { Denial::Unseen } else { Denial::Lacks(*privilege) };
-            assert_eq!(decide(Role::NoAccess, *privilege), Err(denial), "{privilege:?}");
+            for scopes in [None, Some(Scopes::parse("scope", ["all"]).unwrap())] {
+                assert_eq!(Holdings { role: Role::NoAccess, scopes }.decide(*privilege), Err(denial), "{privilege:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_token_reaches_as_far_as_its_scopes() {
+        let reached = |scope: Scope| -> Vec<&str> {
+            Privilege::ALL.iter().filter(|privilege| scope.reaches(**privilege)).map(|privilege| privilege.as_str()).collect()
+        };
+        let read = ["global.view_events", "global.view_settings", "cluster.read", "cluster.read_host", "storage.read", "image.read"];
+        assert_eq!(reached(Scope::Read), read);
+        assert_eq!(reached(Scope::Download), ["image.download_image"]);
+        let beyond = |scope: Scope| -> Vec<&str> { reached(scope).into_iter().filter(|word| !read.contains(word)).collect() };
+        assert_eq!(beyond(Scope::Images), ["storage.create_image", "image.update_image", "image.delete_image", "image.forget_image"]);
+        assert_eq!(reached(Scope::Images).len(), read.len() + 4);
+        assert_eq!(reached(Scope::Storages).len(), Privilege::ALL.len() - 4 - 1);
+        assert!(!Scope::Storages.reaches(Privilege::DownloadImage) && !Scope::Storages.reaches(Privilege::CreateImage));
+        assert_eq!(reached(Scope::All).len(), Privilege::ALL.len());
+    }
+
+    #[test]
+    fn a_scope_gives_nothing_that_the_owner_lacks_and_says_what_it_lacks_itself() {
+        let narrow = Holdings { role: Role::Administrator, scopes: Some(Scopes::parse("scope", ["read"]).unwrap()) };
+        assert_eq!(narrow.decide(Privilege::ReadImage), Ok(()));
+        assert_eq!(narrow.decide(Privilege::DeleteImage), Err(Denial::OutOfScope(Privilege::DeleteImage)));
+        assert!(!narrow.hold(Privilege::DownloadImage));
+        let both = Scopes::parse("scope", ["download", "read", "read"]).unwrap();
+        assert_eq!(both.to_string(), "read download");
+        assert_eq!(Scopes::try_from("read download".to_owned()), Ok(both));
+        assert_eq!(Scopes::parse("scope", []).unwrap_err().code, "token.scopes");
+        assert_eq!(Scopes::parse("scope", ["write"]).unwrap_err().code, "token.scopes");
     }
 }

@@ -12,6 +12,8 @@ pub enum Action {
     ChangePassword,
     ResetPassword,
     CreateUser,
+    CreateToken,
+    RevokeToken,
     CreateImage,
     BeginUpload,
     CompleteUpload,
@@ -47,6 +49,8 @@ codes!(Action {
     ChangePassword = "change_password",
     ResetPassword = "reset_password",
     CreateUser = "create_user",
+    CreateToken = "create_token",
+    RevokeToken = "revoke_token",
     CreateImage = "create_image",
     BeginUpload = "begin_upload",
     CompleteUpload = "complete_upload",
@@ -85,6 +89,8 @@ impl Action {
             Self::ChangePassword => "Change password",
             Self::ResetPassword => "Reset password",
             Self::CreateUser => "Create user",
+            Self::CreateToken => "Create token",
+            Self::RevokeToken => "Revoke token",
             Self::CreateImage => "Create image",
             Self::BeginUpload => "Begin upload",
             Self::CompleteUpload => "Complete upload",
@@ -170,6 +176,7 @@ pub enum ObjectKind {
     Host,
     Storage,
     Image,
+    Token,
 }
 
 codes!(ObjectKind {
@@ -179,6 +186,7 @@ codes!(ObjectKind {
     Host = "host",
     Storage = "storage",
     Image = "image",
+    Token = "token",
 });
 
 /// A thing as an event names it. The name is kept as it was then.

@@ -99,6 +99,8 @@ ids! {
     EventId,
     /// A form that is sent at most once.
     SubmissionId,
+    /// A token with which a program shows whose it is.
+    TokenId,
     /// One running process of the service.
     InstanceId,
 }

@@ -14,3 +14,4 @@ pub mod size;
 pub mod storage;
 pub mod text;
 pub mod upload;
+pub mod version;

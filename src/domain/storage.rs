@@ -92,6 +92,8 @@ pub enum ClusterHealth {
     Unhealthy,
 }
 
+codes!(ClusterHealth { Healthy = "healthy", PartiallyUnhealthy = "partially_unhealthy", Unhealthy = "unhealthy" });
+
 impl ClusterHealth {
     /// The health of a cluster with so many hosts, so many of them connected.
     pub const fn of(hosts: i64, connected: i64) -> Self {
