@@ -8,26 +8,40 @@ use std::{fmt::Display, marker::PhantomData, sync::Arc};
 
 use crate::{
     clock,
-    db::{Conn, Db, Tx, events, events::Author, people},
+    db::{Conn, Db, Tx, events, events::Author, people, tokens},
     domain::{
-        access::{self, Denial, Privilege, Role},
+        access::{Denial, Holdings, Privilege, Role, Scopes},
         audit::{Action, Entry, Object, ObjectKind, Outcome},
-        ids::{ClusterId, ImageId, StorageId, UserId},
+        ids::{ClusterId, ImageId, StorageId, TokenId, UserId},
     },
     operations::Failure,
 };
 
-/// Somebody who is signed in and asks for something.
+/// How an actor showed who they are.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// A browser's session, by the digest of its token.
+    Session(String),
+    /// A program's token, and what it may be used for.
+    Token {
+        /// Which.
+        id: TokenId,
+        /// How far it reaches.
+        scopes: Scopes,
+    },
+}
+
+/// Somebody who is signed in, or whose token a program shows, and asks for something.
 #[derive(Debug, Clone)]
 pub struct Actor {
     /// The user.
     pub user: UserId,
     /// The name under which events keep what was done.
     pub name: String,
-    /// The device: a digest of its long-lived cookie.
+    /// The device: a digest of its long-lived cookie, or of the token's identifier.
     pub device: String,
-    /// The session: a digest of its token.
-    pub session: String,
+    /// What was shown.
+    pub credential: Credential,
     /// The client's address.
     pub address: String,
     /// The request, as its answer names it.
@@ -38,6 +52,17 @@ impl Actor {
     /// The actor as the audit log keeps it.
     pub fn author(&self) -> Author {
         Author { id: Some(self.user), name: self.name.clone(), address: self.address.clone(), request_id: self.request_id.clone() }
+    }
+
+    /// What the actor holds at this moment. A token that has ended meanwhile holds nothing at all.
+    fn holdings(&self, conn: &mut Conn) -> Result<Holdings, Failure> {
+        match &self.credential {
+            Credential::Session(_) => Ok(Holdings { role: people::role_of(conn, self.user)?, scopes: None }),
+            Credential::Token { id, scopes } => {
+                let role = tokens::role_of(conn, *id, clock::now())?.ok_or(Failure::TokenEnded)?;
+                Ok(Holdings { role, scopes: Some(scopes.clone()) })
+            }
+        }
     }
 }
 
@@ -140,7 +165,7 @@ impl<R: Right> Granted<R> {
 #[derive(Debug, Clone)]
 pub struct Viewer {
     actor: Arc<Actor>,
-    role: Role,
+    holdings: Holdings,
 }
 
 impl Viewer {
@@ -151,12 +176,20 @@ impl Viewer {
 
     /// Whether things with this privilege are shown.
     pub fn sees(&self, privilege: Privilege) -> bool {
-        self.role.holds(privilege)
+        self.holdings.hold(privilege)
+    }
+
+    /// The same for a program, which is told when it is its token that does not reach so far.
+    pub fn reads(&self, privilege: Privilege) -> Result<bool, Failure> {
+        match self.holdings.decide(privilege) {
+            Err(Denial::OutOfScope(privilege)) => Err(out_of_scope(&self.holdings, privilege)),
+            other => Ok(other.is_ok()),
+        }
     }
 
     /// Refuses who holds a privilege nowhere.
     pub fn require(&self, conn: &mut Conn, privilege: Privilege) -> Result<(), Failure> {
-        if self.sees(privilege) { Ok(()) } else { Err(denied(conn, privilege)?) }
+        if self.reads(privilege)? { Ok(()) } else { Err(denied(conn, privilege)?) }
     }
 }
 
@@ -202,8 +235,8 @@ pub async fn look<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let viewer = actor.clone();
     let read = db.read(move |conn| {
-        let role = people::role_of(conn, viewer.user)?;
-        query(conn, &Viewer { actor: viewer, role })
+        let holdings = viewer.holdings(conn)?;
+        query(conn, &Viewer { actor: viewer, holdings })
     });
     let answer = read.await;
     record(db, actor, &answer, Action::Other, ObjectKind::Service, String::new()).await?;
@@ -219,8 +252,8 @@ pub async fn anywhere<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let writer = actor.clone();
     let write = db.write(move |tx| {
-        let role = people::role_of(tx.conn(), writer.user)?;
-        let viewer = Viewer { actor: writer, role };
+        let holdings = writer.holdings(tx.conn())?;
+        let viewer = Viewer { actor: writer, holdings };
         viewer.require(tx.conn(), privilege)?;
         change(tx, &viewer)
     });
@@ -230,12 +263,32 @@ pub async fn anywhere<T: Send + 'static>(
 }
 
 fn grant<R: Right>(conn: &mut Conn, actor: &Arc<Actor>, on: R::On) -> Result<Granted<R>, Failure> {
-    let role = people::role_of(conn, actor.user)?;
-    match access::decide(role, R::PRIVILEGE) {
+    let holdings = actor.holdings(conn)?;
+    match holdings.decide(R::PRIVILEGE) {
         Ok(()) => Ok(Granted { actor: actor.clone(), on, right: PhantomData }),
         Err(Denial::Unseen) => Err(Failure::Unseen),
         Err(Denial::Lacks(privilege)) => Err(denied(conn, privilege)?),
+        Err(Denial::OutOfScope(privilege)) => Err(out_of_scope(&holdings, privilege)),
     }
+}
+
+/// Whether whoever began something long may go on with it: still signed in, and still holding all of these. Going on is a sign of life.
+pub fn may_go_on(tx: &mut Tx<'_>, actor: &Actor, privileges: &[Privilege]) -> Result<bool, Failure> {
+    if let Credential::Session(session) = &actor.credential
+        && !people::touch_session(tx, session, clock::now())?
+    {
+        return Ok(false);
+    }
+    match actor.holdings(tx.conn()) {
+        Ok(holdings) => Ok(privileges.iter().all(|privilege| holdings.hold(*privilege))),
+        Err(Failure::TokenEnded) => Ok(false),
+        Err(failed) => Err(failed),
+    }
+}
+
+/// The answer to a token that was not made for this: what it was made for.
+fn out_of_scope(holdings: &Holdings, privilege: Privilege) -> Failure {
+    Failure::OutOfScope { privilege, scopes: holdings.scopes.as_ref().map(ToString::to_string).unwrap_or_default() }
 }
 
 /// The answer to who lacks a privilege: which, and who can give it.
@@ -260,6 +313,9 @@ async fn record<T>(
     let (outcome, detail) = match answer {
         Err(Failure::Unseen) => (Outcome::Denied, "The right to see it is missing.".to_owned()),
         Err(Failure::Denied { privilege, .. }) => (Outcome::Denied, format!("The right to {} is missing.", privilege.words())),
+        Err(Failure::OutOfScope { privilege, .. }) => {
+            (Outcome::Denied, format!("The token was not made for it: the right to {} is missing.", privilege.words()))
+        }
         Err(Failure::Refused(refusal)) => (Outcome::Refused, refusal.sentence.clone()),
         _ => return Ok(()),
     };

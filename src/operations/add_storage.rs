@@ -10,7 +10,7 @@ use super::{Failure, Service, check_storage, name_taken};
 use crate::{
     authorize::{self, Actor, right},
     clock::{self, Timestamp},
-    db::{Conn, Tx, clusters, drafts, events, events::Author, jobs, storages},
+    db::{Conn, DbError, Taken, Tx, clusters, drafts, events, events::Author, jobs, storages},
     domain::{
         audit::{Action, Entry, Object, ObjectKind},
         ids::{ClusterId, HostId, StorageId, SubmissionId},
@@ -62,8 +62,8 @@ pub struct Added {
     pub unknown_files: u64,
 }
 
-/// Adds a storage for somebody. A form that is sent twice adds one.
-pub async fn run(service: &Service, actor: &std::sync::Arc<Actor>, asked: Asked, key: SubmissionId) -> Result<Added, Failure> {
+/// Adds a storage for somebody. A form that is sent twice, under one key, adds one.
+pub async fn run(service: &Service, actor: &std::sync::Arc<Actor>, asked: Asked, key: Option<SubmissionId>) -> Result<Added, Failure> {
     // The right comes first: who may not add storages learns nothing about folders.
     match asked.kind {
         Kind::Datastore => authorize::read::<right::CreateDatastore, _>(&service.db, actor, authorize::Service, |_, _| Ok(())).await?,
@@ -73,7 +73,12 @@ pub async fn run(service: &Service, actor: &std::sync::Arc<Actor>, asked: Asked,
         }
     }
     for cluster in &asked.clusters {
-        authorize::read::<right::UpdateCluster, _>(&service.db, actor, *cluster, |_, _| Ok(())).await?;
+        authorize::read::<right::UpdateCluster, _>(&service.db, actor, *cluster, |conn, granted| {
+            // Found now, or the folder would get its marker first.
+            let found = clusters::by_id(conn, granted.on())?;
+            found.map(drop).ok_or_else(|| Failure::invalid("cluster", "cluster.none", "This cluster does not exist."))
+        })
+        .await?;
     }
     let inspected = inspect(service, &asked, "name", "path").await?;
     let marked = inspected.mark(service).await?;
@@ -90,12 +95,25 @@ pub async fn run(service: &Service, actor: &std::sync::Arc<Actor>, asked: Asked,
         for cluster in &asked.clusters {
             storages::connect(tx, id, *cluster, now)?;
         }
-        drafts::submit(tx, key, user, &format!("/{}/{id}", asked.kind.section()), now)?;
+        if let Some(key) = key {
+            drafts::submit(tx, key, user, &format!("/{}/{id}", asked.kind.section()), now)?;
+        }
         Ok(added)
     })
     .await?;
     service.wake.notify_one();
     Ok(added)
+}
+
+/// What stood against a storage at a place, as far as it is the fault of that place.
+pub fn as_field_faults(failed: Failure) -> Failure {
+    match failed {
+        Failure::Db(DbError::Taken(Taken::StoragePath)) => {
+            Failure::invalid("path", "storage.nested", "Another storage was added at this folder meanwhile.")
+        }
+        Failure::Storage(failed) => Failure::invalid("path", "storage.unusable", failed.to_string()),
+        other => other,
+    }
 }
 
 /// The right that the kind of storage needs, in the transaction that adds it.

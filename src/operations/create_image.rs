@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Service, system_name};
 use crate::{
-    authorize::{self, Actor, right},
+    authorize::{self, Actor, Granted, right},
     clock,
-    db::{Conn, DbError, Taken, drafts, images, storages, uploads},
+    db::{Conn, DbError, Taken, Tx, drafts, images, storages, uploads},
     domain::{
         access::Privilege,
         audit::{Action, Entry, Object, ObjectKind},
         creation,
-        ids::{DraftId, ImageId, StorageId},
+        ids::{DraftId, ImageId, InstanceId, StorageId},
         image::Kind,
         requirements::{NOTHING, Requirements},
         size,
@@ -54,6 +54,8 @@ pub struct File {
     pub exact: bool,
     /// Its first 64 KiB, or all of it where it is smaller.
     pub head: Vec<u8>,
+    /// What its SHA-256 must turn out to be, where the sender says so.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// The answers, parsed.
@@ -220,6 +222,12 @@ pub fn check_storage(conn: &mut Conn, chosen: &str, bytes: Option<u64>) -> Resul
         .map_err(|reason| FieldError::new("storage", reason.code(), format!("“{}”: {}", storage.name, reason.sentence()))))
 }
 
+/// Whether a storage can take any bytes at all.
+pub fn check_health(storage: &storages::Storage) -> Result<(), FieldError> {
+    creation::may_take(&storage.place(0), None)
+        .map_err(|reason| FieldError::new("storage", reason.code(), format!("“{}”: {}", storage.name, reason.sentence())))
+}
+
 /// What the file's name, size and first 64 KiB say.
 pub fn check_file(file: &File, most_bytes: u64) -> Result<Label, FieldError> {
     upload::check_file(&file.name, file.exact.then_some(file.bytes), most_bytes)?;
@@ -288,50 +296,94 @@ pub async fn create(service: &Service, actor: &Arc<Actor>, id: DraftId, file: &F
         (Ok(_), Some(fault)) => return Err(fault.into()),
         (Err(faults), fault) => return Err(Failure::Invalid(faults.into_iter().chain(fault).collect())),
     };
-    let (file_name, unfinished, instance) = (upload::clean_name(&file.name), service.config.max_unfinished, service.instance);
+    let (file, unfinished, instance) = (Announced::new(&file.name, bytes), service.config.max_unfinished, service.instance);
     authorize::write::<right::CreateImage, _>(&service.db, actor, plan_now.storage, move |tx, granted| {
-        let (now, lease_until) = super::lease();
-        let actor = granted.actor();
         storages::lock(tx, granted.on())?;
-        let wizard = find(tx.conn(), id, actor)?;
+        let wizard = find(tx.conn(), id, granted.actor())?;
         if let Some(image) = wizard.image {
             return Ok(image);
         }
-        if uploads::unfinished_of(tx.conn(), actor.user)? >= unfinished {
-            let message =
-                format!("You have {unfinished} unfinished images, the most there can be. Finish or delete some (setting max_unfinished).");
-            return Err(Failure::refused("images.too_many_unfinished", message));
-        }
-        // Everything once more, now that nobody else can take the space or the name.
-        let plan = plan(tx.conn(), &wizard.answers, Some(bytes))?.map_err(Failure::Invalid)?;
-        let image = ImageId::new();
-        let new = images::New {
-            id: image,
-            kind: plan.kind,
-            storage: plan.storage,
-            name: plan.name.clone(),
-            note: plan.note,
-            os: plan.os,
-            requirements: plan.requirements,
-            file_name,
-            size_bytes: bytes,
-            reserved_bytes: bytes,
-            created_by: Some(actor.user),
-            created_by_name: actor.name.clone(),
-        };
-        images::insert(tx, &new, now).map_err(|failed| match failed {
-            DbError::Taken(Taken::ImageName) => Failure::from(taken(&new.name)),
-            other => Failure::Db(other),
-        })?;
-        let sender =
-            uploads::Sender { device: actor.device.clone(), user: Some(actor.user), user_name: actor.name.clone(), instance, lease_until };
-        uploads::begin(tx, image, &sender, bytes, now)?;
+        let image = make(tx, &granted, &wizard.answers, file, unfinished, instance)?;
         if !drafts::set_image(tx, id, image)? {
             return Err(Failure::Stale);
         }
-        let object = Object::new(ObjectKind::Image, image, new.name.as_str());
-        granted.record(tx, &Entry::done(Action::CreateImage, object).with(format!("{}, {}.", new.kind.words(), size::words(bytes))))?;
         Ok(image)
     })
     .await
+}
+
+/// Makes an image for a program, which says all at once: Pending, its space reserved, waiting for this token to send the file.
+pub async fn announce(service: &Service, actor: &Arc<Actor>, answers: Answers, file_name: &str, bytes: u64) -> Result<ImageId, Failure> {
+    // The right comes first: who may not create images learns nothing about storages and names.
+    may_begin(service, actor).await?;
+    let file_fault = upload::check_file(file_name, Some(bytes), service.config.max_upload).err();
+    let asked = answers.clone();
+    let plan = match (service.db.read(move |conn| plan(conn, &asked, Some(bytes))).await?, file_fault) {
+        (Ok(plan), None) => plan,
+        (Ok(_), Some(fault)) => return Err(fault.into()),
+        (Err(faults), fault) => return Err(Failure::Invalid(faults.into_iter().chain(fault).collect())),
+    };
+    let (file, unfinished, instance) = (Announced::new(file_name, bytes), service.config.max_unfinished, service.instance);
+    authorize::write::<right::CreateImage, _>(&service.db, actor, plan.storage, move |tx, granted| {
+        storages::lock(tx, granted.on())?;
+        make(tx, &granted, &answers, file, unfinished, instance)
+    })
+    .await
+}
+
+/// A file that is going to be sent.
+struct Announced {
+    name: String,
+    bytes: u64,
+}
+
+impl Announced {
+    fn new(name: &str, bytes: u64) -> Self {
+        Self { name: upload::clean_name(name), bytes }
+    }
+}
+
+/// The record of a new image, on a storage that is locked.
+fn make(
+    tx: &mut Tx<'_>,
+    granted: &Granted<right::CreateImage>,
+    answers: &Answers,
+    file: Announced,
+    unfinished: u64,
+    instance: InstanceId,
+) -> Result<ImageId, Failure> {
+    let (now, lease_until) = super::lease();
+    let (actor, bytes) = (granted.actor(), file.bytes);
+    if uploads::unfinished_of(tx.conn(), actor.user)? >= unfinished {
+        let message =
+            format!("You have {unfinished} unfinished images, the most there can be. Finish or delete some (setting max_unfinished).");
+        return Err(Failure::refused("images.too_many_unfinished", message));
+    }
+    // Everything once more, now that nobody else can take the space or the name.
+    let plan = plan(tx.conn(), answers, Some(bytes))?.map_err(Failure::Invalid)?;
+    let image = ImageId::new();
+    let new = images::New {
+        id: image,
+        kind: plan.kind,
+        storage: plan.storage,
+        name: plan.name.clone(),
+        note: plan.note,
+        os: plan.os,
+        requirements: plan.requirements,
+        file_name: file.name,
+        size_bytes: bytes,
+        reserved_bytes: bytes,
+        created_by: Some(actor.user),
+        created_by_name: actor.name.clone(),
+    };
+    images::insert(tx, &new, now).map_err(|failed| match failed {
+        DbError::Taken(Taken::ImageName) => Failure::from(taken(&new.name)),
+        other => Failure::Db(other),
+    })?;
+    let sender =
+        uploads::Sender { device: actor.device.clone(), user: Some(actor.user), user_name: actor.name.clone(), instance, lease_until };
+    uploads::begin(tx, image, &sender, bytes, now)?;
+    let object = Object::new(ObjectKind::Image, image, new.name.as_str());
+    granted.record(tx, &Entry::done(Action::CreateImage, object).with(format!("{}, {}.", new.kind.words(), size::words(bytes))))?;
+    Ok(image)
 }

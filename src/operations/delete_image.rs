@@ -11,18 +11,20 @@ use crate::{
         audit::{Action, Entry},
         deletion,
         ids::ImageId,
+        version::Expected,
     },
 };
 
-/// Deletes an image that still has `version`, if the rule allows; answers its name.
-pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, version: i64) -> Result<String, Failure> {
+/// Deletes an image that still has one of the expected versions, if the rule allows; answers its name.
+pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, expected: Expected) -> Result<String, Failure> {
     let name = authorize::write::<right::DeleteImage, _>(&service.db, actor, id, move |tx, granted| {
         let now = clock::now();
+        images::lock(tx, id)?;
         let found = find_image(tx.conn(), granted.on())?;
         let machines = usage::machines_of(tx.conn(), &[id])?.remove(&id).unwrap_or_default();
         let facts = deletion_facts(&found, &machines, &granted.actor().device);
         deletion::may_delete(&facts).map_err(|reason| Failure::refused(reason.code(), reason.sentence()))?;
-        if !images::begin_deletion(tx, id, version, now)? {
+        if !expected.admits(found.image.version) || !images::begin_deletion(tx, id, found.image.version, now)? {
             return Err(Failure::Stale);
         }
         // Whoever is sending its bytes finds no transfer any more, and stops.

@@ -12,6 +12,7 @@ use crate::{
         ids::ImageId,
         image::{Kind, Stored},
         text::{FieldError, Name, parse_note},
+        version::Expected,
     },
 };
 
@@ -26,19 +27,66 @@ pub struct Typed {
     pub min_disk_gib: String,
 }
 
-/// Changes an image that still has `version`; [`Failure::Stale`] if somebody else was faster.
-pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, version: i64, typed: &Typed) -> Result<(), Failure> {
-    let edit = parse(typed)?;
+/// What is to change; the rest stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    pub name: Option<String>,
+    pub note: Option<String>,
+    pub os: Option<String>,
+    pub min_vcpu: Option<String>,
+    pub min_memory_mib: Option<String>,
+    pub min_disk_gib: Option<String>,
+}
+
+impl From<&Typed> for Changes {
+    /// A form holds everything.
+    fn from(typed: &Typed) -> Self {
+        let Typed { name, note, os, min_vcpu, min_memory_mib, min_disk_gib } = typed.clone();
+        Self {
+            name: Some(name),
+            note: Some(note),
+            os: Some(os),
+            min_vcpu: Some(min_vcpu),
+            min_memory_mib: Some(min_memory_mib),
+            min_disk_gib: Some(min_disk_gib),
+        }
+    }
+}
+
+impl Changes {
+    /// The image's present values with the changes. Requirements that are not named follow an operating system that needs more.
+    fn applied_to(self, image: &images::Image) -> Typed {
+        let present = image.requirements();
+        let floor = self.os.as_deref().and_then(create_image::floor).unwrap_or(present);
+        let figure = |named: Option<String>, present: i32, floor: i32| named.unwrap_or_else(|| present.max(floor).to_string());
+        Typed {
+            name: self.name.unwrap_or_else(|| image.name.clone()),
+            note: self.note.unwrap_or_else(|| image.note.clone()),
+            min_vcpu: figure(self.min_vcpu, present.vcpu, floor.vcpu),
+            min_memory_mib: figure(self.min_memory_mib, present.memory_mib, floor.memory_mib),
+            min_disk_gib: figure(self.min_disk_gib, present.disk_gib, floor.disk_gib),
+            os: self.os.unwrap_or_else(|| image.os.clone()),
+        }
+    }
+}
+
+/// Changes an image that still has one of the expected versions; [`Failure::Stale`] if somebody else was faster.
+pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, expected: Expected, changes: Changes) -> Result<(), Failure> {
     authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
+        images::lock(tx, id)?;
         let found = find_image(tx.conn(), granted.on())?;
+        if !expected.admits(found.image.version) {
+            return Err(Failure::Stale);
+        }
         if found.image.kind == Kind::VirtualDisk {
             return Err(Failure::refused("image.virtual_disk", "A virtual disk is managed from its virtual machine's page."));
         }
+        let edit = parse(&changes.applied_to(&found.image))?;
         if let Some(holder) = images::holder_of_name(tx.conn(), found.storage.id, &edit.name.key())?.filter(|holder| *holder != id) {
             let message = format!("There is an image “{}” on “{}” already. Choose another name.", edit.name, found.storage.name);
             return Err(FieldError { href: Some(format!("/images/{holder}")), ..FieldError::new("name", "name.taken", message) }.into());
         }
-        let changed = images::edit(tx, id, version, &edit).map_err(|failed| match failed {
+        let changed = images::edit(tx, id, found.image.version, &edit).map_err(|failed| match failed {
             DbError::Taken(Taken::ImageName) => Failure::invalid(
                 "name",
                 "name.taken",

@@ -11,22 +11,30 @@ use crate::{
         ids::StorageId,
         storage::Health,
         text::Name,
+        version::Expected,
     },
 };
 
-/// Changes name and path of a storage that still has `version`.
-pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, version: i64, name: &str, path: &str) -> Result<(), Failure> {
+/// Changes name and path, as far as they are given, of a storage that still has one of the expected versions.
+pub async fn run(
+    service: &Service,
+    actor: &Arc<Actor>,
+    id: StorageId,
+    expected: Expected,
+    name: Option<&str>,
+    path: Option<&str>,
+) -> Result<(), Failure> {
     let (present, others) = authorize::read::<right::UpdateStorage, _>(&service.db, actor, id, |conn, granted| {
         let present = storages::by_id(conn, granted.on())?.ok_or(Failure::NotFound)?;
         check_storage::refuse_removed(&present)?;
         Ok((present, storages::all(conn, None)?))
     })
     .await?;
-    if present.version != version {
+    if !expected.admits(present.version) {
         return Err(Failure::Stale);
     }
-    let name = Name::parse("name", name)?;
-    let path = path.trim();
+    let name = Name::parse("name", name.unwrap_or(&present.name))?;
+    let path = path.unwrap_or(&present.path).trim();
     let moved = path != present.path;
     if moved {
         let folder = add_storage::allowed_path(&service.config.storage_roots, &service.config.data_dir, path, "path")?;
@@ -45,7 +53,7 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, version: 
     let path = path.trim_end_matches('/').to_owned();
     authorize::write::<right::UpdateStorage, _>(&service.db, actor, id, move |tx, granted| {
         let taken = "There is a storage of this name already. Choose another name.";
-        if !name_taken(storages::update(tx, id, version, &name, &path), taken)? {
+        if !name_taken(storages::update(tx, id, present.version, &name, &path), taken)? {
             return Err(Failure::Stale);
         }
         let mut changes = Vec::new();

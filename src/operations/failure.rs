@@ -32,6 +32,17 @@ pub enum Failure {
         /// Names of people who can give it.
         who_can_grant: Vec<String>,
     },
+    /// The user has the right, but the token that was shown was not made for it.
+    #[error("the token's scopes ({scopes}) do not include the right to {}", privilege.words())]
+    OutOfScope {
+        /// The right that would be needed.
+        privilege: Privilege,
+        /// What the token was made for.
+        scopes: String,
+    },
+    /// The token that was shown has been revoked or has expired meanwhile.
+    #[error("the token has ended")]
+    TokenEnded,
     /// A rule stood against it.
     #[error("{}", .0.sentence)]
     Refused(Refusal),

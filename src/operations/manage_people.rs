@@ -31,7 +31,7 @@ pub fn check(name: &str, email: &str, password: &str) -> (Option<Person>, Vec<Fi
 }
 
 /// The command line as the author of an event.
-fn command_line() -> Author {
+pub fn command_line() -> Author {
     Author { id: None, name: "command line".to_owned(), address: String::new(), request_id: String::new() }
 }
 

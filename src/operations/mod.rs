@@ -17,6 +17,8 @@ pub mod edit_storage;
 pub mod forget_image;
 pub mod manage_clusters;
 pub mod manage_people;
+pub mod manage_tokens;
+pub mod receive_file;
 pub mod remove_storage;
 pub mod seed;
 pub mod set_up;

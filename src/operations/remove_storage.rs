@@ -12,14 +12,19 @@ use crate::{
         ids::StorageId,
         size,
         upload::Stopped,
+        version::Expected,
     },
 };
 
-/// Removes a storage; answers its name and how many images it held.
-pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId) -> Result<(String, u64), Failure> {
+/// Removes a storage that still has one of the expected versions; answers its name and how many images it held.
+pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, expected: Expected) -> Result<(String, u64), Failure> {
     authorize::write::<right::DeleteStorage, _>(&service.db, actor, id, move |tx, granted| {
         let now = clock::now();
+        storages::lock(tx, id)?;
         let storage = storages::by_id(tx.conn(), id)?.ok_or(Failure::NotFound)?;
+        if !expected.admits(storage.version) {
+            return Err(Failure::Stale);
+        }
         let images = storages::image_count(tx.conn(), id)?;
         for upload in uploads::under_way_on(tx.conn(), id)? {
             stop_upload::in_transaction(tx, &upload, Stopped::StorageRemoved, "", &granted.actor().author(), now)?;

@@ -1,9 +1,18 @@
 //! Ends a transfer that will not be completed: the image is Pending and says why, its bytes are dropped, its space is free.
 
-use super::{Failure, Service};
+use std::sync::Arc;
+
+use super::{Failure, Service, find_image};
 use crate::{
+    authorize::{self, Actor, right},
     clock::{self, Timestamp},
-    db::{Tx, events, events::Author, images, uploads, uploads::Upload},
+    db::{
+        Tx, events,
+        events::Author,
+        images::{self, Found},
+        uploads,
+        uploads::Upload,
+    },
     domain::{
         audit::{Action, Entry, Object, ObjectKind, Outcome},
         ids::ImageId,
@@ -38,6 +47,15 @@ pub fn in_transaction(
     let detail = if detail.is_empty() { format!("{}{sent}", why.words()) } else { format!("{} {detail}{sent}", why.words()) };
     events::insert(tx, author, &Entry::done(action, object).ended(outcome).with(detail), now)?;
     Ok(true)
+}
+
+/// Somebody cancels the transfer of an image, if one is under way; answers the image as it was.
+pub async fn cancel(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<Found, Failure> {
+    let found = authorize::read::<right::UpdateImage, _>(&service.db, actor, id, |conn, granted| find_image(conn, granted.on())).await?;
+    if let Some(upload) = found.upload.as_ref().filter(|upload| upload.stopped().is_none()) {
+        run(service, id, upload.fence, Stopped::Interrupted, "It was cancelled.".to_owned(), actor.author()).await?;
+    }
+    Ok(found)
 }
 
 /// Ends the present transfer of an image if it has this fence, and drops its bytes.

@@ -15,7 +15,7 @@ use super::{Failure, Service, create_image::File, find_image, stop_upload};
 use crate::{
     authorize::{self, Actor, right},
     clock,
-    db::{DbError, images, images::Found, people, storages, storages::Storage, uploads},
+    db::{DbError, images, images::Found, storages, storages::Storage, uploads},
     domain::{
         access::Privilege,
         audit::{Action, Entry, Object, ObjectKind},
@@ -25,6 +25,7 @@ use crate::{
         size,
         text::FieldError,
         upload::{self, Due, Stopped},
+        version::Expected,
     },
     media, secret,
     storage::{Busy, Directory, Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
@@ -44,6 +45,8 @@ pub struct Transfer {
     handle: Handle,
     fence: i64,
     declared: u64,
+    /// What the sender says that the digest is.
+    sha256: Option<[u8; 32]>,
     /// Bytes promised to the transfer in the records: all of them, or none where the medium holds the room.
     promised: u64,
     receiver: Option<Receiver>,
@@ -83,7 +86,7 @@ pub fn may_begin(found: &Found) -> Result<(), Failure> {
 }
 
 /// Begins the transfer of an image's file: everything that is known of it is checked first, its space is reserved.
-pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: &File) -> Result<Transfer, Failure> {
+pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expected: Expected, file: &File) -> Result<Transfer, Failure> {
     super::create_image::check_file(file, service.config.max_upload)?;
     let busy = service
         .storages
@@ -94,6 +97,9 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: 
         let (now, lease_until) = super::lease();
         let found = find_image(tx.conn(), granted.on())?;
         granted.also::<right::CreateImage>(tx.conn(), found.storage.id)?;
+        if !expected.admits(found.image.version) {
+            return Err(Failure::Stale);
+        }
         may_begin(&found)?;
         storages::lock(tx, found.storage.id)?;
         // What was promised to this image before does not stand in its own way.
@@ -122,6 +128,7 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, file: 
         handle,
         fence,
         declared: bytes,
+        sha256: file.sha256,
         promised: bytes,
         receiver: None,
         busy: Arc::new(busy),
@@ -188,19 +195,17 @@ impl Transfer {
         };
         (self.checkpoint_at, self.checkpoint_time) = (reached.offset, Instant::now());
         let (image, fence, promised) = (self.image, self.fence, self.promised);
-        let (user, session) = (self.actor.user, self.actor.session.clone());
+        let actor = self.actor.clone();
         let recorded = self.service.db.write(move |tx| {
-            let (now, lease_until) = super::lease();
+            let lease_until = super::lease().1;
             images::lock(tx, image)?;
             if !uploads::record_offset(tx, image, fence, reached.offset, &reached.hash_state, lease_until)? {
                 return Ok(Recorded::Superseded);
             }
             images::set_reserved(tx, image, promised.saturating_sub(reached.offset))?;
-            // The upload is a sign of life of its session; and whoever has lost session or right goes no further.
-            let signed_in = people::touch_session(tx, &session, now)?;
-            let role = people::role_of(tx.conn(), user)?;
-            let permitted = [Privilege::UpdateImage, Privilege::CreateImage].iter().all(|privilege| role.holds(*privilege));
-            Ok::<_, Failure>(if signed_in && permitted { Recorded::Present } else { Recorded::RightLost })
+            // The upload is a sign of life of its session; and whoever has lost session, token or right goes no further.
+            let permitted = authorize::may_go_on(tx, &actor, &[Privilege::UpdateImage, Privilege::CreateImage])?;
+            Ok::<_, Failure>(if permitted { Recorded::Present } else { Recorded::RightLost })
         });
         match recorded.await {
             Ok(Recorded::Present) => Ok(()),
@@ -227,6 +232,12 @@ impl Transfer {
             Err(failed) => return Err(self.fail(failed).await),
         };
         let Received { part, bytes, sha256 } = received;
+        if let Some(expected) = self.sha256.filter(|expected| *expected != sha256) {
+            let detail =
+                format!("The file that arrived has the SHA-256 {}, not the announced {}.", secret::hex(&sha256), secret::hex(&expected));
+            drop(part);
+            return Err(self.stop(Stopped::Refused, detail.clone(), Failure::invalid("file", "upload.hash_mismatch", detail)).await);
+        }
         let looked = self
             .handle
             .run_within(PUBLISH_WITHIN, move |_| {
@@ -286,7 +297,7 @@ impl Transfer {
         };
         match recorded {
             Ok(()) => Ok(()),
-            Err(Failure::Unseen | Failure::Denied { .. }) => {
+            Err(Failure::Unseen | Failure::Denied { .. } | Failure::OutOfScope { .. } | Failure::TokenEnded) => {
                 self.remove_files().await;
                 let failure = Failure::refused("upload.right_lost", Stopped::RightLost.words());
                 Err(self.stop(Stopped::RightLost, String::new(), failure).await)
