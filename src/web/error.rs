@@ -1,19 +1,38 @@
-//! What people see when something did not happen: title, sentence, status, way out; in HTML, or in JSON for the console's own scripts.
+//! What people see when something did not happen: title, sentence, status, way out; in HTML, in JSON for the console's own scripts, or as a
+//! problem (RFC 9457) for programs.
 //!
 //! Error pages are made without the database, because it may be the reason for them. An error that nobody expected is a 500 with the
 //! request's number; its cause goes into the log, once, and never onto the page.
 
 use actix_web::{
     HttpMessage, HttpResponse, ResponseError,
-    body::{BoxBody, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{StatusCode, header},
     middleware::Next,
 };
 use askama::Template;
 
-use super::request::{RequestId, wants_json};
-use crate::{db::DbError, operations::Failure, storage::StorageError};
+use super::{
+    api,
+    request::{RequestId, wants_json},
+};
+use crate::{db::DbError, domain::text::FieldError, operations::Failure, storage::StorageError};
+
+/// What is wrong with one member of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The field of the form, or a JSON pointer.
+    pub field: String,
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl From<&FieldError> for Fault {
+    fn from(fault: &FieldError) -> Self {
+        Self { field: fault.field.to_owned(), code: fault.code, message: fault.message.clone() }
+    }
+}
 
 /// An error on its way to the browser.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +43,14 @@ pub struct Error {
     pub sentence: String,
     /// Seconds after which trying again makes sense.
     pub retry_after: Option<u64>,
+    /// What is wrong with each member, where that is the reason.
+    pub faults: Vec<Fault>,
 }
 
 impl Error {
     /// An error with all its words.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str, sentence: impl Into<String>) -> Self {
-        Self { status, code, title, sentence: sentence.into(), retry_after: None }
+        Self { status, code, title, sentence: sentence.into(), retry_after: None, faults: Vec::new() }
     }
 
     /// There is nothing here, or nothing that this person may see.
@@ -52,6 +73,12 @@ impl Error {
         Self::new(StatusCode::UNAUTHORIZED, "not_signed_in", "You are signed out", "Sign in and try again.")
     }
 
+    /// A program showed a token that cannot be used, or not any more.
+    pub fn token_invalid() -> Self {
+        let sentence = "The token is misspelt, has expired or was revoked, or its owner is disabled.";
+        Self::new(StatusCode::UNAUTHORIZED, "token.invalid", "The token is not valid", sentence)
+    }
+
     /// The request did not arrive in time.
     pub fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "Too slow", "The request did not arrive in time. Try again.")
@@ -69,8 +96,15 @@ impl Error {
         )
     }
 
-    fn retry_after(mut self, seconds: u64) -> Self {
+    /// The same, to be tried again after so many seconds.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// The same, with what is wrong in particular.
+    pub fn with_faults(mut self, faults: Vec<Fault>) -> Self {
+        self.faults = faults;
         self
     }
 }
@@ -96,6 +130,12 @@ impl From<Failure> for Error {
                 let sentence = format!("You need the right to {} ({}).{who}", privilege.words(), privilege.as_str());
                 Self::new(StatusCode::FORBIDDEN, "not_allowed", "Not allowed", sentence)
             }
+            Failure::OutOfScope { privilege, scopes } => {
+                let sentence =
+                    format!("The token was made for {scopes}. It would need the right to {} ({}).", privilege.words(), privilege.as_str());
+                Self::new(StatusCode::FORBIDDEN, "token.scope", "Not allowed", sentence)
+            }
+            Failure::TokenEnded => Self::token_invalid(),
             Failure::Refused(refusal) => Self::new(StatusCode::CONFLICT, refusal.code, "This cannot be done now", refusal.sentence),
             Failure::Invalid(faults) => {
                 let sentence = faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join(" ");
@@ -106,7 +146,7 @@ impl From<Failure> for Error {
                     (_, true) => StatusCode::PAYLOAD_TOO_LARGE,
                     _ => StatusCode::UNPROCESSABLE_ENTITY,
                 };
-                Self::new(status, code, "This cannot be taken", sentence)
+                Self::new(status, code, "This cannot be taken", sentence).with_faults(faults.iter().map(Fault::from).collect())
             }
             Failure::Stale => Self::new(
                 StatusCode::CONFLICT,
@@ -192,19 +232,26 @@ struct ErrorPage<'error> {
 /// Gives every error that has no words of its own, the framework's too, a page or a JSON body.
 pub async fn render(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let wants_json = wants_json(request.headers());
+    let is_api = api::is_api(request.path());
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let response = next.call(request).await?.map_into_boxed_body();
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error())
-        || response.headers().contains_key(header::CONTENT_TYPE) && !is_plain(&response)
+        || response.headers().contains_key(header::CONTENT_TYPE) && !is_plain(&response) && !is_empty(&response)
     {
         return Ok(response);
     }
     let error = response.response().extensions().get::<Error>().cloned().unwrap_or_else(|| of_status(status));
     let (http, old) = response.into_parts();
+    if is_api {
+        let answer = api::problem(error, http.path(), &request_id, old.headers());
+        return Ok(ServiceResponse::new(http, answer));
+    }
     let mut answer = HttpResponse::build(error.status);
-    if let Some(allow) = old.headers().get(header::ALLOW) {
-        answer.insert_header((header::ALLOW, allow.clone()));
+    for name in [header::ALLOW, header::CONTENT_RANGE] {
+        if let Some(value) = old.headers().get(&name) {
+            answer.insert_header((name, value.clone()));
+        }
     }
     if let Some(seconds) = error.retry_after {
         answer.insert_header((header::RETRY_AFTER, seconds));
@@ -227,6 +274,11 @@ fn is_plain(response: &ServiceResponse<BoxBody>) -> bool {
     response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"))
 }
 
+/// An answer that has a type and nothing in it, as to a range that is not there.
+fn is_empty(response: &ServiceResponse<BoxBody>) -> bool {
+    matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0))
+}
+
 fn of_status(status: StatusCode) -> Error {
     match status {
         StatusCode::NOT_FOUND => Error::not_found(),
@@ -240,6 +292,10 @@ fn of_status(status: StatusCode) -> Error {
             Error::new(status, "too_large", "Too large", "What was sent is larger than this page takes. Send less.")
         }
         StatusCode::REQUEST_TIMEOUT => Error::too_slow(),
+        StatusCode::PRECONDITION_FAILED => Error { status, ..Error::from(Failure::Stale) },
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            Error::new(status, "range.unsatisfiable", "Outside of the file", "The range that was asked for lies outside of the file.")
+        }
         status if status.is_client_error() => Error { status, ..Error::bad_request("Go back and try again from the page itself.") },
         status => Error { status, ..Error::unexpected(format!("an answer {status} without words")) },
     }
