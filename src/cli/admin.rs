@@ -13,7 +13,7 @@ use crate::{
     app,
     config::Config,
     domain::access::Role,
-    operations::{Failure, manage_people},
+    operations::{Failure, manage_people, manage_tokens},
 };
 
 #[derive(Debug, Subcommand)]
@@ -38,6 +38,20 @@ pub enum Admin {
         #[command(flatten)]
         password: Password,
     },
+    /// Make a token for a program, and print it
+    CreateToken {
+        /// E-mail address of the user whose rights it has
+        email: String,
+        /// What it is for
+        #[arg(long)]
+        name: String,
+        /// What it may be used for: read, download, images, storages or all; can be given several times
+        #[arg(long = "scope", required = true, value_name = "SCOPE")]
+        scopes: Vec<String>,
+        /// How long it lives, in days, up to 365
+        #[arg(long, default_value = "90")]
+        days: String,
+    },
 }
 
 /// Where the password comes from: a prompt, or standard input, or a file; never the command line, which others can see.
@@ -58,6 +72,13 @@ pub fn run(config: Arc<Config>, command: Admin) -> Outcome {
         Admin::CreateUser { email, name, no_access, password } => {
             let role = if no_access { Role::NoAccess } else { Role::Administrator };
             manage_people::create_user(&service, &name, &email, &password.read()?, role).map(|id| println!("created user {id}"))
+        }
+        Admin::CreateToken { email, name, scopes, days } => {
+            let asked = manage_tokens::Asked { name, scopes, days };
+            manage_tokens::create_for(&service, &email, &asked).map(|made| {
+                eprintln!("The token is shown this once; keep it like a password.");
+                println!("{}", made.token);
+            })
         }
         Admin::ResetPassword { email, password } => {
             manage_people::reset_password(&service, &email, &password.read()?).map(|()| println!("the password is set"))

@@ -11,9 +11,9 @@ use super::{
     error::Error,
     events, health,
     images::{content, deletion, edit, export, list, selection, show},
-    new_image,
+    new_image, problems,
     session::SignedIn,
-    set_up, settings, sign_in, storages,
+    set_up, settings, sign_in, storages, tokens,
 };
 use crate::{
     authorize::{self, right},
@@ -35,6 +35,10 @@ pub fn configure(app: &mut ServiceConfig) {
     app.service(resource("/account/password").post(account::set_password));
     app.service(resource("/account/theme").post(account::set_theme));
     app.service(resource("/account/preferences").post(account::set_preferences));
+    app.service(resource("/account/tokens").get(tokens::list).post(tokens::create));
+    app.service(resource("/account/tokens/{id}/revocation").get(tokens::show_revocation).post(tokens::revoke));
+    app.service(resource("/docs/problems").get(problems::list));
+    app.service(resource("/docs/problems/{code}").get(problems::show));
     app.service(resource("/session/extension").post(account::extend_session));
 
     app.service(resource("/images").get(list::show));
