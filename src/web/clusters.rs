@@ -24,6 +24,7 @@ use crate::{
         access::Privilege,
         ids::{ClusterId, HostId},
         size,
+        version::Expected,
     },
     operations::{Failure, Service, manage_clusters},
 };
@@ -254,7 +255,7 @@ pub async fn add(request: HttpRequest, service: Data<Service>, me: SignedIn, fie
         return Ok(see_other(&service.config, &before, None));
     }
     let (name, note) = (fields.one("name")?.to_owned(), fields.one("note")?.to_owned());
-    match manage_clusters::add(&service, &me.actor, &name, &note, key).await {
+    match manage_clusters::add(&service, &me.actor, &name, &note, Some(key)).await {
         Ok(id) => {
             let here = format!("/clusters/{id}");
             Ok(see_other(&service.config, &here, Some(&Flash::about("Cluster ", here.clone(), name.trim(), " is added."))))
@@ -284,15 +285,16 @@ pub async fn edit(
     fields: Fields,
 ) -> Result<HttpResponse, Error> {
     let (name, note) = (fields.one("name")?.to_owned(), fields.one("note")?.to_owned());
-    let (faults, stale) = match manage_clusters::edit(&service, &me.actor, *id, fields.version()?, &name, &note).await {
-        Ok(()) => {
-            let here = format!("/clusters/{id}");
-            return Ok(see_other(&service.config, &here, Some(&Flash::about("Cluster ", here.clone(), name.trim(), " is saved."))));
-        }
-        Err(Failure::Invalid(faults)) => (Faults(faults), false),
-        Err(Failure::Stale) => (Faults::default(), true),
-        Err(other) => return Err(other.into()),
-    };
+    let (faults, stale) =
+        match manage_clusters::edit(&service, &me.actor, *id, fields.version()?.into(), Some(name.clone()), Some(note.clone())).await {
+            Ok(()) => {
+                let here = format!("/clusters/{id}");
+                return Ok(see_other(&service.config, &here, Some(&Flash::about("Cluster ", here.clone(), name.trim(), " is saved."))));
+            }
+            Err(Failure::Invalid(faults)) => (Faults(faults), false),
+            Err(Failure::Stale) => (Faults::default(), true),
+            Err(other) => return Err(other.into()),
+        };
     let cluster = find(&service, &me, *id).await?;
     form_page(&request, &service, &me, Some(&cluster), String::new(), (name, note), faults, stale)
 }
@@ -307,7 +309,7 @@ pub async fn show_removal(request: HttpRequest, service: Data<Service>, me: Sign
 
 /// `POST /clusters/{id}/removal`
 pub async fn remove(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<ClusterId>) -> Result<HttpResponse, Error> {
-    match manage_clusters::remove(&service, &me.actor, *id).await {
+    match manage_clusters::remove(&service, &me.actor, *id, Expected::Any).await {
         Ok(name) => Ok(see_other(&service.config, "/clusters", Some(&Flash::plain("Cluster ", &name, " is removed.")))),
         Err(Failure::Refused(_)) => show_removal(request, service, me, id).await,
         Err(other) => Err(other.into()),
@@ -326,15 +328,13 @@ pub async fn hosts(request: HttpRequest, service: Data<Service>, me: SignedIn) -
 
 /// `GET /hosts/{id}`
 pub async fn host(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<HostId>) -> Result<HttpResponse, Error> {
-    let id = *id;
-    let cluster = service.db.read(move |conn| Ok::<_, Failure>(clusters::host(conn, id)?.map(|(host, _)| host.cluster_id))).await?;
-    let cluster = cluster.ok_or_else(Error::not_found)?;
-    let (host, storages) = authorize::read::<right::ReadHost, _>(&service.db, &me.actor, cluster, move |conn, _| {
-        let (host, cluster) = clusters::host(conn, id)?.ok_or(Failure::NotFound)?;
-        let own = id.to_string();
-        Ok((HostView::new(&host, &cluster), storage_links(conn, |storage, _| storage.host_id.as_deref() == Some(own.as_str()))?))
+    let own = id.to_string();
+    let (host, cluster) = manage_clusters::find_host(&service, &me.actor, *id).await?;
+    let storages = authorize::read::<right::ReadHost, _>(&service.db, &me.actor, cluster.id, move |conn, _| {
+        storage_links(conn, |storage, _| storage.host_id.as_deref() == Some(own.as_str()))
     })
     .await?;
+    let host = HostView::new(&host, &cluster);
     let page = HostPage { shell: Shell::new(&request, &service.config, &me, "hosts", format!("{} – Hosts", host.name)), host, storages };
     html_with(StatusCode::OK, &page.shell, &page)
 }

@@ -27,7 +27,8 @@ use crate::{
 };
 
 const PAGE: usize = 50;
-const SORT: &str = "at";
+/// What the log is ordered by, as cursors name it.
+pub const SORT: &str = "at";
 
 /// One line of the log, as pages show it.
 pub struct EventView {
@@ -55,7 +56,7 @@ pub fn view_events(rows: &[Event]) -> Vec<EventView> {
                 ObjectKind::Cluster => Some(format!("/clusters/{id}")),
                 ObjectKind::Host => Some(format!("/hosts/{id}")),
                 ObjectKind::Storage => Some(format!("/storages/{id}")),
-                ObjectKind::User | ObjectKind::Service => None,
+                ObjectKind::User | ObjectKind::Token | ObjectKind::Service => None,
             }),
             outcome: Pill {
                 tone: event.outcome.tone(),
@@ -93,6 +94,12 @@ struct ListPage {
     next: Option<String>,
 }
 
+/// The beginning of a day, in UTC.
+pub fn midnight(date: jiff::civil::Date) -> Option<Timestamp> {
+    let midnight = jiff::tz::TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;
+    Some(Timestamp::from_micros(midnight.as_microsecond()))
+}
+
 /// What a URL asks for.
 #[derive(Clone)]
 struct View {
@@ -110,10 +117,6 @@ impl View {
                 .filter(|text| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'))
         };
         let day = |text: &str| text.parse::<jiff::civil::Date>().ok();
-        let start = |date: jiff::civil::Date| {
-            let midnight = jiff::tz::TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;
-            Some(Timestamp::from_micros(midnight.as_microsecond()))
-        };
         let place = |name: &str| Place::parse(&first(name), SORT, false);
         let page = match (place("after"), place("before")) {
             (Some(place), _) => Page::After(place),
@@ -126,8 +129,8 @@ impl View {
             outcomes: query.parsed("outcome"),
             object_id: some("object"),
             actor_id: some("actor"),
-            since: day(&since).and_then(start),
-            until: day(&until).and_then(|date| date.tomorrow().ok()).and_then(start),
+            since: day(&since).and_then(midnight),
+            until: day(&until).and_then(|date| date.tomorrow().ok()).and_then(midnight),
         };
         let kept = |text: String| if day(&text).is_some() { text } else { String::new() };
         Self { filter, page, since: kept(since), until: kept(until) }

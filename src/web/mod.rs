@@ -1,10 +1,12 @@
-//! The console: pages, forms, and the little JSON that the console's own scripts need.
+//! The console: pages, forms, and the little JSON that the console's own scripts need; and [`api`], the same operations for programs.
 //!
 //! A handler reads the request, calls one operation, and answers; a POST ends in a redirect. [`routes`] names every URL. The layers around
 //! every request stand in one place, [`app`], from the outside in: number and log, headers, words for errors, same origin, session.
 
+pub mod api;
 pub mod assets;
 pub mod connection;
+pub mod problems;
 
 mod account;
 mod clusters;
@@ -25,6 +27,7 @@ mod settings;
 mod sign_in;
 mod storages;
 mod systems;
+mod tokens;
 
 use actix_web::{
     App,
@@ -45,6 +48,7 @@ pub fn app(
     App::new()
         .app_data(Data::new(service))
         .app_data(PayloadConfig::new(form::MOST_BYTES))
+        .configure(api::configure)
         .configure(routes::configure)
         .wrap(from_fn(session::require))
         .wrap(from_fn(same_origin::check))

@@ -13,13 +13,14 @@ use actix_web::{
     web::Data,
 };
 
-use super::error::Error;
+use super::{api, error::Error};
 use crate::operations::Service;
 
 /// The middleware.
 pub async fn check(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
-    if !safe {
+    // A program's token is sent by nobody but the program: no site can make a browser send it.
+    if !safe && !api::is_api(request.path()) {
         let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
         let public_url = request.app_data::<Data<Service>>().and_then(|service| service.config.public_url.clone());
         let host = header(header::HOST.as_str()).unwrap_or_default();

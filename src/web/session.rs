@@ -16,6 +16,7 @@ use actix_web::{
 };
 
 use super::{
+    api,
     error::Error,
     form::ARRIVES_WITHIN,
     page::local_path,
@@ -23,7 +24,7 @@ use super::{
     sign_in,
 };
 use crate::{
-    authorize::Actor,
+    authorize::{Actor, Credential},
     clock::{self, Timestamp},
     config::Config,
     db::people::{self, User},
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// Pages that need nobody to be signed in: exact paths, and folders that end in a slash.
-const OPEN: &[&str] = &["/setup", "/sign-in", "/assets/", "/livez", "/readyz", "/favicon.ico", "/.well-known/"];
+const OPEN: &[&str] = &["/setup", "/sign-in", "/assets/", "/livez", "/readyz", "/favicon.ico", "/.well-known/", "/api", "/docs/"];
 
 /// Somebody who is signed in.
 #[derive(Debug, Clone)]
@@ -100,6 +101,10 @@ pub async fn require(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let path = request.path();
+    if api::is_api(path) {
+        // Programs show a token; cookies count for nothing there.
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
     let open = OPEN.iter().any(|open| path == *open || open.ends_with('/') && path.starts_with(open));
     let found = match request.app_data::<Data<Service>>().cloned() {
         Some(service) => find(&request, &service).await,
@@ -146,7 +151,14 @@ async fn find(request: &ServiceRequest, service: &Service) -> Result<Option<Sign
         let extensions = request.extensions();
         (text(extensions.get::<ClientAddress>().map(|found| &found.0)), text(extensions.get::<RequestId>().map(|found| &found.0)))
     };
-    let actor = Actor { user: session.user.id, name: session.user.name.clone(), device, session: token_hash.clone(), address, request_id };
+    let actor = Actor {
+        user: session.user.id,
+        name: session.user.name.clone(),
+        device,
+        credential: Credential::Session(token_hash.clone()),
+        address,
+        request_id,
+    };
     let latest = session.created_at.plus(longest);
     Ok(Some(SignedIn { actor: Arc::new(actor), user: session.user, token_hash, ends: seen_at.plus(idle).min(latest), latest }))
 }

@@ -10,15 +10,28 @@ use super::{
 };
 use crate::{
     authorize::{self, right},
+    config::Config,
     operations::Service,
 };
 
-struct Line {
-    name: &'static str,
-    variable: String,
-    value: String,
-    source: String,
-    meaning: &'static str,
+/// One setting.
+pub struct Line {
+    pub name: &'static str,
+    pub variable: String,
+    pub value: String,
+    pub source: String,
+    pub meaning: &'static str,
+}
+
+/// All settings, secrets hidden.
+pub fn lines(config: &Config) -> impl Iterator<Item = Line> {
+    config.settings().map(|(key, setting)| Line {
+        name: key.name,
+        variable: format!("VMIMG_{}", key.name.to_uppercase()),
+        value: if key.secret && !setting.value.is_empty() { "(hidden)".to_owned() } else { setting.value.clone() },
+        source: setting.source.to_string(),
+        meaning: key.meaning,
+    })
 }
 
 #[derive(Template)]
@@ -33,20 +46,9 @@ struct SettingsPage {
 /// `GET /settings`
 pub async fn show(request: HttpRequest, service: Data<Service>, me: SignedIn) -> Result<HttpResponse, Error> {
     authorize::read::<right::ViewSettings, _>(&service.db, &me.actor, authorize::Service, |_, _| Ok(())).await?;
-    let lines = service
-        .config
-        .settings()
-        .map(|(key, setting)| Line {
-            name: key.name,
-            variable: format!("VMIMG_{}", key.name.to_uppercase()),
-            value: if key.secret && !setting.value.is_empty() { "(hidden)".to_owned() } else { setting.value.clone() },
-            source: setting.source.to_string(),
-            meaning: key.meaning,
-        })
-        .collect();
     let page = SettingsPage {
         shell: Shell::new(&request, &service.config, &me, "settings", "Settings"),
-        lines,
+        lines: lines(&service.config).collect(),
         version: env!("CARGO_PKG_VERSION"),
         database: service.config.database.words(),
     };

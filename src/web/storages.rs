@@ -27,7 +27,7 @@ use crate::{
         ids::{ClusterId, StorageId},
         size,
         storage::{Health, Kind},
-        text::FieldError,
+        version::Expected,
     },
     operations::{
         Failure, Service,
@@ -322,7 +322,7 @@ pub async fn add(request: HttpRequest, service: Data<Service>, me: SignedIn, fie
         cluster: clusters.first().copied().filter(|_| kind == Kind::Local),
         clusters: if kind == Kind::Datastore { clusters.clone() } else { Vec::new() },
     };
-    match add_storage::run(&service, &me.actor, asked.clone(), key).await {
+    match add_storage::run(&service, &me.actor, asked.clone(), Some(key)).await {
         Ok(added) => {
             let href = format!("/{}/{}", kind.section(), added.id);
             let unknown = match added.unknown_files {
@@ -353,12 +353,8 @@ pub async fn add(request: HttpRequest, service: Data<Service>, me: SignedIn, fie
 
 /// Faults that a form can show; a storage that cannot be written is the path's.
 fn form_faults(failed: Failure) -> Result<Faults, Error> {
-    match failed {
+    match add_storage::as_field_faults(failed) {
         Failure::Invalid(faults) => Ok(Faults(faults)),
-        Failure::Db(DbError::Taken(Taken::StoragePath)) => {
-            Ok(Faults(vec![FieldError::new("path", "storage.nested", "Another storage was added at this folder meanwhile.")]))
-        }
-        Failure::Storage(failed) => Ok(Faults(vec![FieldError::new("path", "storage.unusable", failed.to_string())])),
         other => Err(other.into()),
     }
 }
@@ -412,15 +408,16 @@ pub async fn edit(
     let kind = kind_of(&request);
     find(&service, &me, *id, kind).await?;
     let typed = Typed { name: fields.one("name")?.to_owned(), path: fields.one("path")?.to_owned(), clusters: Vec::new() };
-    let (faults, stale) = match edit_storage::run(&service, &me.actor, *id, fields.version()?, &typed.name, &typed.path).await {
-        Ok(()) => {
-            let href = format!("/{}/{id}", kind.section());
-            let flash = Flash::about(&format!("{} ", kind.words()), href.clone(), typed.name.trim(), " is saved.");
-            return Ok(see_other(&service.config, &href, Some(&flash)));
-        }
-        Err(Failure::Stale) => (Faults::default(), true),
-        Err(failed) => (form_faults(failed)?, false),
-    };
+    let (faults, stale) =
+        match edit_storage::run(&service, &me.actor, *id, fields.version()?.into(), Some(&typed.name), Some(&typed.path)).await {
+            Ok(()) => {
+                let href = format!("/{}/{id}", kind.section());
+                let flash = Flash::about(&format!("{} ", kind.words()), href.clone(), typed.name.trim(), " is saved.");
+                return Ok(see_other(&service.config, &href, Some(&flash)));
+            }
+            Err(Failure::Stale) => (Faults::default(), true),
+            Err(failed) => (form_faults(failed)?, false),
+        };
     let (_, view) = find(&service, &me, *id, kind).await?;
     edit_page(&request, &service, &me, &view, typed, faults, stale)
 }
@@ -451,7 +448,7 @@ pub async fn show_removal(request: HttpRequest, service: Data<Service>, me: Sign
 pub async fn remove(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<StorageId>) -> Result<HttpResponse, Error> {
     let kind = kind_of(&request);
     find(&service, &me, *id, kind).await?;
-    let (name, images) = remove_storage::run(&service, &me.actor, *id).await?;
+    let (name, images) = remove_storage::run(&service, &me.actor, *id, Expected::Any).await?;
     let after = match images {
         0 => " is removed. Nothing on it was touched.".to_owned(),
         n => format!(" is removed; {} unavailable until it is added again.", size::counted(n, "image is", "images are")),

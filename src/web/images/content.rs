@@ -1,6 +1,6 @@
 //! The file of an image, in and out: the look before it is sent, the stream of the form that sends it, and the download.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use actix_files::NamedFile;
 use actix_multipart::{Field, Multipart};
@@ -9,10 +9,11 @@ use actix_web::{
     body::{BodySize, MessageBody, SizedStream},
     http::{
         StatusCode,
-        header::{self, ContentDisposition, DispositionParam, DispositionType, ExtendedValue},
+        header::{self, ContentDisposition, DispositionParam, DispositionType, ExtendedValue, HeaderName, HeaderValue},
     },
     web::{Bytes, Data, Path, Payload},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
@@ -21,17 +22,17 @@ use crate::{
     config::Config,
     domain::{
         ids::ImageId,
-        size,
         text::FieldError,
-        upload::{self, REST_AFTER, Stopped},
+        upload::{self, Stopped},
+        version::Expected,
     },
     media::HEAD_BYTES,
     operations::{
         Failure, Service,
         create_image::{self, File},
-        download_image, find_image,
-        upload_image::{self, Transfer},
+        download_image, find_image, receive_file, upload_image,
     },
+    secret,
     storage::{Sender, StorageError},
     web::{
         error::Error,
@@ -68,7 +69,7 @@ async fn read_all_of_head(request: &HttpRequest, mut payload: Payload) -> Result
     if (head.len() as u64) < bytes.min(HEAD_BYTES as u64) {
         return Err(Error::bad_request("The first bytes of the file did not arrive whole. Try again."));
     }
-    Ok((File { name, bytes, exact: true, head }, query))
+    Ok((File { name, bytes, exact: true, head, sha256: None }, query))
 }
 
 /// What is wrong, for a script.
@@ -145,22 +146,12 @@ async fn first_of_file(request: &HttpRequest, form: &mut Multipart, most: u64) -
         let name = disposition.as_ref().and_then(|disposition| {
             disposition.get_filename_ext().and_then(extended).or_else(|| disposition.get_filename().map(str::to_owned))
         });
-        let mut head = Vec::new();
-        let mut rest = None;
-        while head.len() < HEAD_BYTES {
-            let Some(chunk) = field.next().await else { break };
-            let mut chunk = chunk.map_err(|_| broken())?;
-            let take = chunk.len().min(HEAD_BYTES - head.len());
-            head.extend_from_slice(&chunk.split_to(take));
-            if !chunk.is_empty() {
-                rest = Some(chunk);
-            }
-        }
+        let head = receive_file::read_head(&mut field).await.map_err(|_| broken())?;
         // The length of the whole form bounds the file's; where the head is all of it, its size is known.
-        let exact = head.len() < HEAD_BYTES;
-        let bytes = if exact { head.len() as u64 } else { length };
-        let file = File { name: name.as_deref().map(upload::base_name).unwrap_or_default().to_owned(), bytes, exact, head };
-        return Ok(FilePart { file, field, rest });
+        let exact = head.is_all();
+        let bytes = if exact { head.bytes.len() as u64 } else { length };
+        let name = name.as_deref().map(upload::base_name).unwrap_or_default().to_owned();
+        return Ok(FilePart { file: File { name, bytes, exact, head: head.bytes, sha256: None }, field, rest: head.rest });
     }
     Err(Failure::invalid("file", "form.too_many_parts", format!("The form has more than {MOST_PARTS} parts before the file.")))
 }
@@ -189,12 +180,12 @@ pub async fn receive(
             (part.file.bytes, part.file.exact) = (announced, true);
         }
     }
-    let mut transfer = upload_image::begin(service, actor, image, &part.file).await?;
+    let mut transfer = upload_image::begin(service, actor, image, Expected::Any, &part.file).await?;
     transfer.push(Bytes::from(std::mem::take(&mut part.file.head))).await?;
     if let Some(rest) = part.rest.take() {
         transfer.push(rest).await?;
     }
-    let transfer = pump(transfer, &mut part.field, &service.config).await?;
+    let transfer = receive_file::pump(transfer, &mut part.field, &service.config).await?;
     drop(part);
     match timeout(service.config.client_silence, form.next()).await {
         Ok(None) => {}
@@ -203,54 +194,9 @@ pub async fn receive(
                 Failure::invalid("file", "form.field_order", "The form goes on after the file. Send one file, as the last field.");
             return Err(transfer.stop(Stopped::Refused, failure.to_string(), failure).await);
         }
-        _ => return Err(interrupted(transfer, "The end of the form did not arrive.".to_owned()).await),
+        _ => return Err(receive_file::interrupted(transfer, "The end of the form did not arrive.".to_owned()).await),
     }
-    // From here on nothing more is needed of the client: publishing goes on when it goes away.
-    tokio::spawn(transfer.finish()).await.map_err(|failed| Failure::Broken(failed.to_string()))?
-}
-
-async fn pump(mut transfer: Transfer, field: &mut Field, config: &Config) -> Result<Transfer, Failure> {
-    let (silence, least) = (config.client_silence, config.client_rate.saturating_mul(config.client_silence.as_secs()));
-    let rest_after = REST_AFTER.min(silence / 2);
-    let (mut window, mut in_window) = (Instant::now(), 0_u64);
-    loop {
-        let chunk = match timeout(rest_after, field.next()).await {
-            Ok(chunk) => chunk,
-            Err(_) => {
-                transfer.rest().await?;
-                match timeout(silence - rest_after, field.next()).await {
-                    Ok(chunk) => chunk,
-                    Err(_) => {
-                        let detail = format!("Nothing arrived for {} seconds.", silence.as_secs());
-                        return Err(interrupted(transfer, detail).await);
-                    }
-                }
-            }
-        };
-        match chunk {
-            None => return Ok(transfer),
-            Some(Ok(bytes)) => {
-                in_window += bytes.len() as u64;
-                transfer.push(bytes).await?;
-            }
-            Some(Err(failed)) => {
-                tracing::info!(error = %failed, "an upload's connection broke");
-                return Err(interrupted(transfer, "The connection was lost.".to_owned()).await);
-            }
-        }
-        if window.elapsed() >= silence {
-            if in_window < least {
-                let detail = format!("Less than {} a second arrived.", size::words(config.client_rate));
-                return Err(interrupted(transfer, detail).await);
-            }
-            (window, in_window) = (Instant::now(), 0);
-        }
-    }
-}
-
-async fn interrupted(transfer: Transfer, detail: String) -> Failure {
-    let failure = Failure::invalid("file", "upload.incomplete", detail.clone());
-    transfer.stop(Stopped::Interrupted, detail, failure).await
+    receive_file::publish(transfer).await
 }
 
 /// `GET /images/{id}/content`: the form stands on the image's page.
@@ -298,9 +244,14 @@ pub async fn submit(
 
 /// `GET /images/{id}/download`
 pub async fn download(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<ImageId>) -> Result<HttpResponse, Error> {
+    file(&request, &service, &me.actor, *id).await
+}
+
+/// The file of an image, whole or in ranges, with its digest (RFC 9530).
+pub async fn file(request: &HttpRequest, service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<HttpResponse, Error> {
     let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok());
     let first = request.method() == actix_web::http::Method::GET && range.is_none_or(|range| range.starts_with("bytes=0-"));
-    let (found, file) = download_image::run(&service, &me.actor, *id, first).await?;
+    let (found, file) = download_image::run(service, actor, id, first).await?;
     let name = download_name(&found.image.name);
     let same_file = file.try_clone().map_err(Error::unexpected)?;
     let named = NamedFile::from_file(file, "image.iso").map_err(Error::unexpected)?;
@@ -314,20 +265,24 @@ pub async fn download(request: HttpRequest, service: Data<Service>, me: SignedIn
                 value: name.into_bytes(),
             })],
         })
-        .into_response(&request);
+        .into_response(request);
     if let Some((at, end)) = bytes_of(&answer) {
         // Which bytes are asked for, and whether, is settled; they are read in our own way.
         let handle = service.handle(&found.storage);
-        let sender = Sender::new(handle.directory, handle.workers, *id, same_file, (at, end)).map_err(Error::unexpected)?;
+        let sender = Sender::new(handle.directory, handle.workers, id, same_file, (at, end)).map_err(Error::unexpected)?;
         let pieces =
             stream::try_unfold(sender, async |mut sender| Ok::<_, StorageError>(sender.next().await?.map(|piece| (piece, sender))));
         answer = answer.map_body(|_, _| SizedStream::new(end - at, Box::pin(pieces)).boxed());
     }
     let headers = answer.headers_mut();
-    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("private, no-cache"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static("default-src 'none'; sandbox"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
+    if let Some(digest) = found.image.sha256.as_deref().and_then(secret::unhex) {
+        let value = format!("sha-256=:{}:", BASE64_STANDARD.encode(digest));
+        headers.insert(HeaderName::from_static("repr-digest"), HeaderValue::from_str(&value).map_err(Error::unexpected)?);
+    }
     // Bytes of images are not compressed on the way: they would lose their ranges and their length.
-    headers.insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("identity"));
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("identity"));
     Ok(answer)
 }
 

@@ -77,7 +77,7 @@ pub async fn submit(
         let fault = crate::domain::text::FieldError::new("typed_name", "name.different", "Type the image's name as it stands above.");
         return page(&request, &service, &me, *id, false, Faults(vec![fault])).await;
     }
-    match delete_image::run(&service, &me.actor, *id, fields.version()?).await {
+    match delete_image::run(&service, &me.actor, *id, fields.version()?.into()).await {
         Ok(name) => Ok(see_other(&service.config, "/images", Some(&Flash::plain("Image ", &name, " is deleted.")))),
         Err(Failure::Refused(_)) => page(&request, &service, &me, *id, false, Faults::default()).await,
         Err(other) => Err(other.into()),

@@ -122,7 +122,7 @@ pub async fn submit(
         min_memory_mib: text("min_memory_mib")?,
         min_disk_gib: text("min_disk_gib")?,
     };
-    let done = edit_image::run(&service, &me.actor, *id, fields.version()?, &typed).await;
+    let done = edit_image::run(&service, &me.actor, *id, fields.version()?.into(), (&typed).into()).await;
     let (faults, conflict) = match done {
         Ok(()) => {
             let here = format!("/images/{id}");

@@ -105,7 +105,7 @@ pub async fn delete(request: HttpRequest, service: Data<Service>, me: SignedIn, 
     }
     let (mut deleted, mut kept) = (0_u64, Vec::new());
     for (id, version) in chosen {
-        match delete_image::run(&service, &me.actor, id, version).await {
+        match delete_image::run(&service, &me.actor, id, version.into()).await {
             Ok(_) => deleted += 1,
             Err(Failure::Refused(refusal)) => kept.push(refusal.sentence),
             Err(Failure::Stale | Failure::NotFound) => kept.push("One was changed or deleted meanwhile.".to_owned()),

@@ -138,7 +138,7 @@ fn storage_words(found: &Found) -> String {
 }
 
 /// Cause, since when, what happens next and who can act; none for an image that is simply Available.
-fn cause(found: &Found) -> Option<Cause> {
+pub fn cause(found: &Found) -> Option<Cause> {
     let storage = &found.storage;
     let storage_href = Some(format!("/{}/{}", storage.kind.section(), storage.id));
     let since = storage.health_since.words();
@@ -275,12 +275,7 @@ pub async fn check(service: Data<Service>, me: SignedIn, id: Path<ImageId>) -> R
 
 /// `POST /images/{id}/upload/cancel`
 pub async fn cancel_upload(service: Data<Service>, me: SignedIn, id: Path<ImageId>) -> Result<HttpResponse, Error> {
-    let found =
-        authorize::read::<right::UpdateImage, _>(&service.db, &me.actor, *id, |conn, granted| find_image(conn, granted.on())).await?;
-    if let Some(upload) = found.upload.filter(|upload| upload.stopped().is_none()) {
-        let detail = "It was cancelled.".to_owned();
-        stop_upload::run(&service, *id, upload.fence, Stopped::Interrupted, detail, me.actor.author()).await?;
-    }
+    let found = stop_upload::cancel(&service, &me.actor, *id).await?;
     let here = format!("/images/{id}");
     let flash = Flash::about("The upload of ", here.clone(), &found.image.name, " is cancelled. Nothing of it was kept.");
     Ok(see_other(&service.config, &here, Some(&flash)))
