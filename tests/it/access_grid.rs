@@ -12,7 +12,9 @@ use actix_web::{
     web::{Bytes, Data},
 };
 
-use super::support::{Answer, App, Browser, Left, Start, app::ADMIN, iso, page::part};
+use serde_json::json;
+
+use super::support::{Answer, App, Browser, Left, Start, app::ADMIN, iso, page::part, program::Program};
 
 /// A route: its pattern and its method.
 type Route = (String, Method);
@@ -47,8 +49,17 @@ impl Things {
     /// where the route is about no thing.
     async fn paths(&self, app: &App, (pattern, method): &Route) -> (String, Option<String>) {
         let changes = *method == Method::POST;
+        if let Some(rest) = pattern.strip_prefix("/api/v1/") {
+            return self.paths_of_api(app, pattern, rest, method).await;
+        }
         let section = pattern.split('/').nth(1).unwrap_or_default();
         let mut real = pattern.clone();
+        if section == "account" && pattern.contains("{id}") {
+            real = real.replace("{id}", &app.program("read").id);
+        }
+        if section == "docs" {
+            real = real.replace("{code}", "name.taken");
+        }
         if pattern.starts_with("/images/new/{draft}/") {
             let page = app.admin().open("/images/new").await.form("Continue").fill("name", "drafted").submit().await;
             real = real.replace("{draft}", page.path().split('/').nth(3).unwrap());
@@ -72,8 +83,38 @@ impl Things {
             .replace("{id}", &nothing)
             .replace("{draft}", &nothing)
             .replace("{cluster}", &nothing)
+            .replace("{code}", "nothing")
             .replace("{digest}", "0123456789abcdef")
             .replace("{path:.*}", "app.css");
+        let about_something = unknown != *pattern;
+        (real, about_something.then_some(unknown))
+    }
+}
+
+impl Things {
+    /// The same below `/api/v1`.
+    async fn paths_of_api(&self, app: &App, pattern: &str, rest: &str, method: &Method) -> (String, Option<String>) {
+        let changes = matches!(*method, Method::DELETE | Method::PATCH);
+        let id = match rest {
+            "images/{id}" if changes => app.program("images").announce(&format!("gone {}", app.count("images")), &iso("GONE")).await,
+            "images/{id}/content" if *method == Method::PUT => {
+                app.program("images").announce(&format!("sent {}", app.count("images")), &iso("GRID")).await
+            }
+            "clusters/{id}" if changes => {
+                let name = format!("cluster {}", app.count("clusters"));
+                let made = app.program("all").post("/clusters", json!({ "name": name })).await.expect(201);
+                made.json()["id"].as_str().unwrap().to_owned()
+            }
+            _ if rest.starts_with("images/") => self.image.clone(),
+            _ if rest.starts_with("clusters/") => self.cluster.clone(),
+            _ if rest.starts_with("hosts/") => self.host.clone(),
+            _ if rest.starts_with("storages/{id}") => app.datastore(&format!("store {}", app.count("storages"))).await,
+            _ => String::new(),
+        };
+        let nothing = vmimg::domain::ids::DraftId::new().to_string();
+        let real = pattern.replace("{id}", &id).replace("{cluster}", &self.cluster);
+        assert!(!real.contains('{'), "there is no example of {pattern}: {real}");
+        let unknown = pattern.replace("{id}", &nothing).replace("{cluster}", &nothing);
         let about_something = unknown != *pattern;
         (real, about_something.then_some(unknown))
     }
@@ -106,6 +147,26 @@ async fn ask(app: &App, browser: &Browser, (pattern, method): &Route, path: &str
     browser.post(path, &[("version", "1"), ("cluster", &cluster), ("key", &key), ("name", "Default")]).await
 }
 
+/// Asks for a route of the API as a program does, with a body that cannot be taken where one is wanted.
+async fn ask_as_program(program: &Program, (pattern, method): &Route, path: &str) -> Answer {
+    let request = program.request(method.clone(), path.strip_prefix("/api/v1").unwrap());
+    let request = match *method {
+        Method::PATCH | Method::DELETE | Method::PUT => request.header("if-match", "*"),
+        _ => request,
+    };
+    let request = match (pattern.as_str(), method.as_str()) {
+        (pattern, "PUT") if pattern.ends_with("/content") => request.body("application/octet-stream", iso("GRID")),
+        ("/api/v1/images", "POST") => {
+            request.body("application/json", r#"{"name":"","type":"installation","storage":"","file":{"name":"x.iso","size":1}}"#)
+        }
+        ("/api/v1/storages", "POST") => request.body("application/json", r#"{"kind":"datastore","name":"","path":""}"#),
+        ("/api/v1/clusters", "POST") => request.body("application/json", r#"{"name":""}"#),
+        (_, "PATCH") => request.body("application/json", "{}"),
+        _ => request,
+    };
+    request.send().await
+}
+
 /// The answer in a word: its status and, for a redirect, where to.
 fn word(answer: &Answer) -> String {
     let status = answer.status.as_u16().to_string();
@@ -120,9 +181,35 @@ fn word(answer: &Answer) -> String {
 }
 
 /// The body without what differs between any two requests, nor what the client itself sent.
-fn neutral(answer: &Answer, id: &str) -> Bytes {
-    let text = String::from_utf8_lossy(&answer.body).replace(answer.header("x-request-id"), "…").replace(id, "…");
-    Bytes::from(text)
+fn neutral(answer: &Answer, path: &str) -> Bytes {
+    let text = String::from_utf8_lossy(&answer.body).replace(answer.header("x-request-id"), "…");
+    Bytes::from(path.split('/').filter(|part| part.len() == 36).fold(text, |text, id| text.replace(id, "…")))
+}
+
+/// Somebody who asks: with a browser in the console, with a token at the API.
+struct Who {
+    email: &'static str,
+    browser: Browser,
+    program: Option<Program>,
+}
+
+impl Who {
+    fn new(app: &App, email: &'static str, browser: Browser) -> Self {
+        Self { email, browser, program: Some(app.program_of(email, "all")) }
+    }
+
+    async fn ask(&mut self, app: &App, route: &Route, path: &str) -> Answer {
+        match &self.program {
+            Some(program) if route.0.starts_with("/api/v1/") => {
+                let answer = ask_as_program(program, route, path).await;
+                if route.0 == "/api/v1/token" && answer.status.is_success() {
+                    self.program = Some(app.program_of(self.email, "all"));
+                }
+                answer
+            }
+            _ => ask(app, &self.browser, route, path).await,
+        }
+    }
 }
 
 async fn grid(start: Start) {
@@ -137,12 +224,11 @@ async fn grid(start: Start) {
         host: app.text("SELECT id AS t FROM hosts"),
         asset: sheet.strip_prefix("/assets/").unwrap().to_owned(),
     };
-    let anonymous = app.browser();
-    let disabled = app.user("dan@example.org", "administrator").await;
+    let mut anonymous = Who { email: "", browser: app.browser(), program: None };
+    let mut disabled = Who::new(&app, "dan@example.org", app.user("dan@example.org", "administrator").await);
     app.sql("UPDATE users SET disabled = TRUE WHERE email = 'dan@example.org'");
-    let nobody = app.user("eve@example.org", "no_access").await;
-
-    let admin = app.second_admin().await;
+    let mut nobody = Who::new(&app, "eve@example.org", app.user("eve@example.org", "no_access").await);
+    let mut admin = Who::new(&app, ADMIN.0, app.second_admin().await);
     let routes = routes(&app).await;
     assert!(routes.len() > 60, "the router knows {} routes", routes.len());
     let mut lines = "route | anonymous | disabled | no access: there, unknown | administrator: there, unknown\n".to_owned();
@@ -150,32 +236,31 @@ async fn grid(start: Start) {
         let (pattern, method) = route;
         let (real, unknown) = things.paths(&app, route).await;
         write!(lines, "{method} {pattern} | ").unwrap();
-        let outside = [ask(&app, &anonymous, route, &real).await, ask(&app, &disabled, route, &real).await];
+        let outside = [anonymous.ask(&app, route, &real).await, disabled.ask(&app, route, &real).await];
         write!(lines, "{} | {} | ", word(&outside[0]), word(&outside[1])).unwrap();
         // Whoever may not see a thing cannot tell it from one that is not there.
-        let seen = ask(&app, &nobody, route, &real).await;
+        let seen = nobody.ask(&app, route, &real).await;
         if pattern == "/sign-out" {
-            nobody.sign_in("eve@example.org", ADMIN.1).await.expect_path("/images");
+            nobody.browser.sign_in("eve@example.org", ADMIN.1).await.expect_path("/images");
         }
         write!(lines, "{}", word(&seen)).unwrap();
         if let Some(unknown) = &unknown {
-            let not_there = ask(&app, &nobody, route, unknown).await;
+            let not_there = nobody.ask(&app, route, unknown).await;
             write!(lines, ", {}", word(&not_there)).unwrap();
-            if !pattern.starts_with("/assets/") {
+            if !pattern.starts_with("/assets/") && !pattern.starts_with("/docs/") {
                 assert_eq!(word(&seen), word(&not_there), "{method} {pattern} tells what is there");
-                let ids = |path: &str| path.split('/').find(|part| part.len() == 36).unwrap_or("-").to_owned();
-                let bodies = [neutral(&seen, &ids(&real)), neutral(&not_there, &ids(unknown))];
+                let bodies = [neutral(&seen, &real), neutral(&not_there, unknown)];
                 assert_eq!(bodies[0], bodies[1], "{method} {pattern} tells what is there");
                 assert_eq!(seen.headers.len(), not_there.headers.len(), "{method} {pattern}");
             }
         }
-        let administrators = ask(&app, &admin, route, &real).await;
+        let administrators = admin.ask(&app, route, &real).await;
         write!(lines, " | {}", word(&administrators)).unwrap();
         if pattern == "/sign-out" {
-            admin.sign_in(ADMIN.0, ADMIN.1).await.expect_path("/images");
+            admin.browser.sign_in(ADMIN.0, ADMIN.1).await.expect_path("/images");
         }
         if let Some(unknown) = &unknown {
-            let not_there = ask(&app, &admin, route, unknown).await;
+            let not_there = admin.ask(&app, route, unknown).await;
             write!(lines, ", {}", word(&not_there)).unwrap();
             // A wizard begins with a number of the page's own: its first step is there for everybody who may create images.
             let nothing = not_there.status == 404
@@ -213,6 +298,7 @@ two_databases! {
             asset: String::new(),
         };
         let nobody = app.user("eve@example.org", "no_access").await;
+        start.leaves(Left::Transfers);
         let state = |app: &App| {
             let mut rows = app.rows();
             rows.retain(|table, _| !["events", "sessions", "submissions"].contains(table));
@@ -221,14 +307,29 @@ two_databases! {
             let clusters = app.texts("SELECT id || name || note AS t FROM clusters ORDER BY id");
             (rows, images, storages, clusters, app.files())
         };
-        let own = ["/account/password", "/account/theme", "/account/preferences", "/images/columns", "/session/extension", "/sign-out", "/sign-in", "/setup"];
+        let own = ["/account/password", "/account/theme", "/account/preferences", "/images/columns", "/session/extension", "/sign-out", "/sign-in", "/setup", "/account/tokens", "/api/v1/token"];
+        let program = app.program_of("eve@example.org", "all");
         for route in routes(&app).await {
-            if route.1 != Method::POST || own.contains(&route.0.as_str()) {
+            let looks = matches!(route.1, Method::GET | Method::HEAD);
+            if looks || own.contains(&route.0.as_str()) {
                 continue;
             }
             let (real, _) = things.paths(&app, &route).await;
             let before = state(&app);
             let answer = match route.0.as_str() {
+                pattern if pattern.starts_with("/api/v1/") => {
+                    let (storage, path) = (app.storage("local"), app.folder("evil"));
+                    let body = match (pattern, route.1.as_str()) {
+                        ("/api/v1/images", _) => json!({ "name": "evil", "type": "installation", "storage": storage, "file": { "name": "x.iso", "size": 98_304 } }),
+                        ("/api/v1/storages", _) => json!({ "kind": "datastore", "name": "evil", "path": path }),
+                        _ => json!({ "name": "evil" }),
+                    };
+                    let request = program.request(route.1.clone(), real.strip_prefix("/api/v1").unwrap()).header("if-match", "*");
+                    match pattern.ends_with("/content") {
+                        true => request.body("application/octet-stream", iso("GRID")).send().await,
+                        false => request.body("application/json", body.to_string()).send().await,
+                    }
+                }
                 pattern if pattern.ends_with("/content") || pattern.ends_with("/preflight") || pattern.starts_with("/images/new/") => ask(&app, &nobody, &route, &real).await,
                 // Everything that any of the forms holds.
                 _ => {

@@ -10,6 +10,7 @@ mod support;
 
 mod access_grid;
 mod addresses;
+mod api;
 mod clusters;
 mod deletion;
 mod download;

@@ -56,6 +56,12 @@ two_databases! {
         open(&app, "events", "/events").await;
         open(&app, "settings", "/settings").await;
         open(&app, "account", "/account").await;
+        open(&app, "tokens_none", "/account/tokens").await;
+        let key = app.admin().open("/account/tokens").await.attributes("input[name=key]", "value").remove(0);
+        let made = app.admin().post("/account/tokens", &[("key", &key), ("name", "nightly backup"), ("days", "30"), ("scope", "read"), ("scope", "download")]).await;
+        let made = app.admin().follow(made).await;
+        keep(&app, "tokens_made", &made);
+        open(&app, "token_revocation", &format!("/account/tokens/{}/revocation", app.text("SELECT id AS t FROM tokens"))).await;
         open(&app, "not_found", "/images/nonsense").await;
         let bob = app.user("bob@example.org", "no_access").await;
         for (name, path) in [("images_without_rights", "/images"), ("not_allowed", "/settings"), ("not_allowed_to_add", "/datastores/new"), ("storages_without_rights", "/local-storages")] {

@@ -29,6 +29,11 @@ two_databases! {
                 asked().header("sec-fetch-site", "same-site").send().await,
             ];
             for (n, answer) in answers.into_iter().enumerate() {
+                if path.starts_with("/api/") {
+                    // A browser's cookies open nothing there, wherever the request comes from.
+                    assert_eq!(answer.status, 401, "{path} {n}");
+                    continue;
+                }
                 assert_eq!(answer.status, 403, "{path} {n}");
                 assert!(answer.text().contains("The request did not come from a page of this console."), "{path} {n}");
             }

@@ -4,7 +4,8 @@
 use std::{fs, path::Path};
 
 use vmimg::{
-    authorize::Actor,
+    authorize::{Actor, Credential},
+    domain::version::Expected,
     jobs,
     operations::{create_image::File, upload_image},
 };
@@ -65,7 +66,7 @@ fn administrator(app: &App) -> std::sync::Arc<Actor> {
         user: app.text("SELECT id AS t FROM users WHERE name = 'Ada'").parse().unwrap(),
         name: "Ada".to_owned(),
         device: vmimg::secret::digest(&device),
-        session: app.text("SELECT MIN(token_hash) AS t FROM sessions"),
+        credential: Credential::Session(app.text("SELECT MIN(token_hash) AS t FROM sessions")),
         address: "192.0.2.7".to_owned(),
         request_id: "0123456789abcdef".to_owned(),
     })
@@ -194,8 +195,8 @@ two_databases! {
         let app = start.ready().await;
         let bytes = iso_of("LIVE", 2_000);
         let id = app.pending("live").await;
-        let file = File { name: "live.iso".to_owned(), bytes: bytes.len() as u64, exact: true, head: bytes[..65_536].to_vec() };
-        let mut transfer = upload_image::begin(&app.service, &administrator(&app), id.parse().unwrap(), &file).await.unwrap();
+        let file = File { name: "live.iso".to_owned(), bytes: bytes.len() as u64, exact: true, head: bytes[..65_536].to_vec(), sha256: None };
+        let mut transfer = upload_image::begin(&app.service, &administrator(&app), id.parse().unwrap(), Expected::Any, &file).await.unwrap();
         transfer.push(bytes[..1_000_000].to_vec().into()).await.unwrap();
         assert!(shown(&app, &id).await.starts_with("Uploading"));
         // Nobody else may, not even the same person on another device.

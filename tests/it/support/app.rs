@@ -209,9 +209,11 @@ impl App {
 
     /// Every table's number of rows: what a request that must leave nothing behind is compared by.
     pub fn rows(&self) -> BTreeMap<&'static str, i64> {
-        const TABLES: [&str; 12] = [
+        const TABLES: [&str; 14] = [
             "users",
             "sessions",
+            "tokens",
+            "requests",
             "clusters",
             "hosts",
             "storages",

@@ -10,6 +10,7 @@ pub mod journeys;
 pub mod leftovers;
 pub mod outline;
 pub mod page;
+pub mod program;
 pub mod routes;
 pub mod start;
 pub mod statements;
@@ -19,4 +20,5 @@ pub use browser::{Answer, Browser};
 pub use fixtures::{iso, iso_of, sha256};
 pub use leftovers::Left;
 pub use page::Page;
+
 pub use start::Start;

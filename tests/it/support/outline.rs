@@ -215,5 +215,8 @@ fn variable(words: &[&str]) -> (usize, String) {
     if words[0].len() == 16 && words[0].bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return (1, "<request>".to_owned());
     }
+    if words[0].starts_with("vmi_") && words[0].len() == 47 {
+        return (1, "<token>".to_owned());
+    }
     (0, String::new())
 }

@@ -1,0 +1,10 @@
+//! The API for programs.
+
+mod content;
+mod description;
+mod idempotency;
+mod images;
+mod paging;
+mod problems;
+mod storages;
+mod tokens;
