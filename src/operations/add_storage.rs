@@ -261,7 +261,11 @@ impl Marked {
         let object = Object::new(ObjectKind::Storage, id, name.clone());
         let taken = "There is a storage of this name already. Choose another name.";
         if !inspected.returns {
-            name_taken(storages::insert(tx, &new, now), taken)?;
+            name_taken(storages::insert(tx, &new, now), taken).map_err(|failed| match failed {
+                // The medium got its marker from whoever was faster.
+                Failure::Db(DbError::Taken(Taken::Id)) => Failure::Db(DbError::Taken(Taken::StoragePath)),
+                other => other,
+            })?;
             let detail = format!("{} at {}, {} free.", new.kind.words(), new.path, size::words(new.free_bytes));
             events::insert(tx, author, &Entry::done(Action::AddStorage, object).with(detail), now)?;
             return Ok(Added { id, name, returned: None, unknown_files });

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     authorize::{self, right},
     db::{
-        DbError, Taken, clusters,
+        clusters,
         cursor::Page,
         drafts, events,
         storages::{self, Storage},
@@ -339,12 +339,11 @@ pub async fn add(request: HttpRequest, service: Data<Service>, me: SignedIn, fie
                 Some(&Flash::about(&format!("{} ", kind.words()), href.clone(), added.name.trim(), after)),
             ))
         }
-        Err(Failure::Db(DbError::Taken(Taken::Id))) => {
-            // The same form was sent twice at once; the other one added it.
-            let before = service.db.read(move |conn| Ok::<_, Failure>(drafts::submitted(conn, key, user)?)).await?;
-            Ok(see_other(&service.config, &before.unwrap_or_else(|| format!("/{}", kind.section())), None))
-        }
         Err(failed) => {
+            // The same form was sent twice at once, and the other one added it.
+            if let Some(before) = service.db.read(move |conn| Ok::<_, Failure>(drafts::submitted(conn, key, user)?)).await? {
+                return Ok(see_other(&service.config, &before, None));
+            }
             let faults = form_faults(failed)?;
             add_page(&request, &service, &me, Typed { name: asked.name, path: asked.path, clusters }, key.to_string(), faults).await
         }
