@@ -6,5 +6,6 @@ mod idempotency;
 mod images;
 mod paging;
 mod problems;
+mod readme;
 mod storages;
 mod tokens;
