@@ -65,6 +65,15 @@ describe('every page', () => {
     add('/sign-in', '/sign-in', { signedIn: false });
     add('/account');
     add('/account', '/account', { name: '/account with errors', status: 422, act: (page) => page.getByRole('button', { name: 'Change password' }).click() });
+    add('/account/tokens');
+    add('/account/tokens', '/account/tokens', { name: '/account/tokens with errors', status: 422, act: (page) => main(page).getByRole('button', { name: 'Make token' }).click() });
+    const key = (await client.page('/account/tokens')).match(/name="key" value="([^"]+)"/)[1];
+    await client.post('/account/tokens', { key, name: NASTY[0], days: '30', scope: 'read' });
+    const revocation = (await client.page('/account/tokens')).match(/\/account\/tokens\/[0-9a-f-]{36}\/revocation/)[0];
+    add('/account/tokens/{id}/revocation', revocation);
+    add('/docs/problems', '/docs/problems', { signedIn: false });
+    add('/docs/problems/{code}', '/docs/problems/name.taken', { signedIn: false });
+    add('/api', '/api', { signedIn: false });
     add('/images');
     add('/images', '/images?q=nothing-like-this', { name: '/images, nothing matches' });
     add('/images', '/images?status=available&status=pending&os=debian-13&q=b', { name: '/images, filtered' });
@@ -202,7 +211,7 @@ describe('every page', () => {
       assert.ok(await tab.evaluate(() => { const box = document.activeElement.getBoundingClientRect(); return box.top >= 0 && box.left >= 0 && box.width > 24; }), 'it can be seen');
       await tab.keyboard.press('Enter');
       assert.ok(await tab.evaluate(() => document.activeElement.closest('main') !== null), 'the focus is in main');
-    }, ({ act, path }) => !act && !/deletion|removal|forgetting|cancel|selection/.test(path));
+    }, ({ act, path }) => !act && !/deletion|removal|revocation|forgetting|cancel|selection/.test(path));
     await page.context().close();
   });
 
