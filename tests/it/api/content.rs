@@ -1,11 +1,23 @@
 //! The file of an image: sent as it is, and got back, whole or in part.
 
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
+
 use actix_web::http::Method;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use vmimg::{
+    authorize::{Actor, Credential},
+    domain::{access::Scopes, version::Expected},
+    operations::{create_image::File, upload_image},
+};
 
-use super::super::support::{fixtures, iso, iso_of};
+use super::super::support::{fixtures, iso, iso_of, journeys::eventually, program::Program};
 
 fn digest(bytes: &[u8]) -> String {
     format!("sha-256=:{}:", BASE64_STANDARD.encode(Sha256::digest(bytes)))
@@ -139,5 +151,114 @@ two_databases! {
         std::fs::rename(app.dir().join("media/away"), app.dir().join("media/nas")).unwrap();
         app.watch().await;
         program.put(&id, &bytes).await.expect(200);
+    }
+}
+
+/// Sends the beginning of a file over a real socket; the head may promise more. Answers what comes back.
+async fn over_socket(address: SocketAddr, head: String, body: Vec<u8>, hang_up: bool) -> String {
+    let work = move || {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket.write_all(head.as_bytes()).unwrap();
+        // An early answer may come with the end of the connection.
+        let _ = socket.write_all(&body);
+        if hang_up {
+            socket.shutdown(Shutdown::Both).unwrap();
+            return String::new();
+        }
+        let mut buffer = [0; 16_384];
+        let read = socket.read(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..read]).into_owned()
+    };
+    actix_web::rt::task::spawn_blocking(work).await.unwrap()
+}
+
+fn head(program: &Program, id: &str, framing: &str) -> String {
+    format!(
+        "PUT /api/v1/images/{id}/content HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\nIf-Match: *\r\n{framing}\r\n\r\n",
+        program.token
+    )
+}
+
+two_databases! {
+    async fn an_upload_that_breaks_in_the_middle_is_pending_and_leaves_nothing(start: Start) {
+        let app = start.ready().await;
+        let running = vmimg::app::start(app.service.clone()).await.unwrap();
+        let program = app.program("images");
+        let bytes = iso_of("BROKEN", 2_000);
+        let id = program.announce("broken", &bytes).await;
+        over_socket(running.address, head(&program, &id, &format!("Content-Length: {}", bytes.len())), bytes[..1_500_000].to_vec(), true).await;
+        eventually("the end of the transfer", async || app.count("uploads WHERE stopped = 'interrupted'") == 1).await;
+        let image = program.get(&format!("/images/{id}")).await.json();
+        assert_eq!(image["status"]["code"], "pending", "{image}");
+        assert!(image["status"]["sentence"].as_str().unwrap().starts_with("The upload was interrupted."), "{image}");
+        eventually("the removal of its bytes", async || app.files().into_keys().all(|name| !name.ends_with(".part"))).await;
+        program.put(&id, &bytes).await.expect(200);
+    }
+
+    async fn a_wrong_file_is_answered_before_the_rest_of_it_is_sent(start: Start) {
+        let app = start.ready().await;
+        let running = vmimg::app::start(app.service.clone()).await.unwrap();
+        let program = app.program("images");
+        let bytes = iso_of("RIGHT", 2_000);
+        let id = program.announce("x", &bytes).await;
+        // 64 KiB of the promised 4 MB, and nothing more: the answer is there.
+        let answer = over_socket(running.address, head(&program, &id, &format!("Content-Length: {}", bytes.len())), vec![7; 65_536], false).await;
+        assert!(answer.starts_with("HTTP/1.1 422") && answer.contains("iso.not_iso"), "{answer}");
+        // Who may not send is told before the first byte.
+        let reader = app.program("read");
+        let answer = over_socket(running.address, head(&reader, &id, &format!("Content-Length: {}", bytes.len())), Vec::new(), false).await;
+        assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("token.scope"), "{answer}");
+        assert_eq!(program.get(&format!("/images/{id}")).await.json()["status"]["code"], "pending");
+        program.delete(&format!("/images/{id}")).await.expect(204);
+    }
+
+    async fn a_stream_of_unknown_length_has_the_announced_size(start: Start) {
+        let app = start.ready().await;
+        let running = vmimg::app::start(app.service.clone()).await.unwrap();
+        let program = app.program("images");
+        let bytes = iso_of("CHUNKED", 200);
+        let chunked = |bytes: &[u8]| {
+            let mut body = Vec::new();
+            for chunk in bytes.chunks(50_000) {
+                body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                body.extend_from_slice(chunk);
+                body.extend_from_slice(b"\r\n");
+            }
+            body.extend_from_slice(b"0\r\n\r\n");
+            body
+        };
+        let id = program.announce("x", &bytes).await;
+        for (sent, code) in [(bytes[..300_000].to_vec(), "upload.incomplete"), ([&bytes[..], &[0; 10]].concat(), "upload.too_long"), (bytes[..10_000].to_vec(), "upload.incomplete")] {
+            let answer = over_socket(running.address, head(&program, &id, "Transfer-Encoding: chunked"), chunked(&sent), false).await;
+            assert!(answer.starts_with("HTTP/1.1 422") && answer.contains(code), "{code}: {answer}");
+            eventually("Pending", async || program.get(&format!("/images/{id}")).await.json()["status"]["code"] == "pending").await;
+        }
+        let answer = over_socket(running.address, head(&program, &id, "Transfer-Encoding: chunked"), chunked(&bytes), false).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(std::fs::read(app.file_of(&id)).unwrap(), bytes);
+    }
+
+    async fn a_token_that_ends_meanwhile_publishes_nothing(start: Start) {
+        let app = start.ready().await;
+        let program = app.program("images");
+        let bytes = iso("REVOKED");
+        let id = program.announce("x", &bytes).await;
+        let file = File { name: "x.iso".to_owned(), bytes: bytes.len() as u64, exact: true, head: bytes[..65_536].to_vec(), sha256: None };
+        let actor = Actor {
+            user: app.text("SELECT id AS t FROM users").parse().unwrap(),
+            name: "Ada".to_owned(),
+            device: String::new(),
+            credential: Credential::Token { id: program.id.parse().unwrap(), scopes: Scopes::parse("scope", ["images"]).unwrap() },
+            address: String::new(),
+            request_id: String::new(),
+        };
+        let mut transfer = upload_image::begin(&app.service, &Arc::new(actor), id.parse().unwrap(), Expected::Any, &file).await.unwrap();
+        transfer.push(bytes.clone().into()).await.unwrap();
+        program.request(Method::DELETE, "/token").send().await.expect(204);
+        let failed = transfer.finish().await.unwrap_err();
+        assert!(failed.to_string().contains("The right to upload was withdrawn"), "{failed}");
+        assert_eq!(app.texts("SELECT status AS t FROM images"), ["pending"]);
+        assert!(!app.file_of(&id).exists());
     }
 }
