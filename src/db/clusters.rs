@@ -143,7 +143,7 @@ pub fn update(tx: &mut Tx<'_>, id: ClusterId, version: i64, name: &Name, note: &
             clusters::name.eq(name.as_str()),
             clusters::name_key.eq(name.key()),
             clusters::note.eq(note),
-            clusters::version.eq(version + 1),
+            clusters::version.eq(version.saturating_add(1)),
         ))
         .execute(tx.conn())?;
     Ok(changed == 1)

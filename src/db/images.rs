@@ -260,7 +260,7 @@ pub fn begin_deletion(tx: &mut Tx<'_>, id: ImageId, version: i64, now: Timestamp
             images::status_since.eq(now.micros()),
             images::name_key.eq(None::<String>),
             images::reserved_bytes.eq(0),
-            images::version.eq(version + 1),
+            images::version.eq(version.saturating_add(1)),
         ))
         .execute(tx.conn())?;
     Ok(changed == 1)
@@ -285,7 +285,7 @@ pub fn edit(tx: &mut Tx<'_>, id: ImageId, version: i64, edit: &Edit) -> DbResult
             images::min_vcpu.eq(edit.requirements.vcpu),
             images::min_memory_mib.eq(edit.requirements.memory_mib),
             images::min_disk_gib.eq(edit.requirements.disk_gib),
-            images::version.eq(version + 1),
+            images::version.eq(version.saturating_add(1)),
         ))
         .execute(tx.conn())?;
     Ok(changed == 1)

@@ -239,7 +239,7 @@ pub fn update(tx: &mut Tx<'_>, id: StorageId, version: i64, name: &Name, path: &
             storages::name_key.eq(name.key()),
             storages::path.eq(path),
             storages::path_key.eq(path),
-            storages::version.eq(version + 1),
+            storages::version.eq(version.saturating_add(1)),
         ))
         .execute(tx.conn())?;
     Ok(changed == 1)
