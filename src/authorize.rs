@@ -272,11 +272,17 @@ fn grant<R: Right>(conn: &mut Conn, actor: &Arc<Actor>, on: R::On) -> Result<Gra
     }
 }
 
-/// Whether whoever began something long may go on with it: still signed in, and still holding all of these. Going on is a sign of life.
+/// Whether the session of whoever began something long goes on. Going on is a sign of life. A token has no session.
+pub fn is_signed_in(tx: &mut Tx<'_>, actor: &Actor) -> Result<bool, Failure> {
+    match &actor.credential {
+        Credential::Session(session) => Ok(people::touch_session(tx, session, clock::now())?),
+        Credential::Token { .. } => Ok(true),
+    }
+}
+
+/// Whether whoever began something long may go on with it: still signed in, and still holding all of these.
 pub fn may_go_on(tx: &mut Tx<'_>, actor: &Actor, privileges: &[Privilege]) -> Result<bool, Failure> {
-    if let Credential::Session(session) = &actor.credential
-        && !people::touch_session(tx, session, clock::now())?
-    {
+    if !is_signed_in(tx, actor)? {
         return Ok(false);
     }
     match actor.holdings(tx.conn()) {

@@ -72,6 +72,15 @@ impl Failure {
         Self::Refused(Refusal { code, sentence: sentence.into() })
     }
 
+    /// The code of the rule or of the first fault.
+    pub fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.code),
+            Self::Invalid(faults) => faults.first().map(|fault| fault.code),
+            _ => None,
+        }
+    }
+
     /// One fault in one field.
     pub fn invalid(field: &'static str, code: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid(vec![FieldError::new(field, code, message)])

@@ -60,6 +60,15 @@ enum Recorded {
     Present,
     Superseded,
     RightLost,
+    SignedOut,
+}
+
+/// The code of an upload whose session ended before its last byte.
+const SESSION_ENDED: &str = "upload.session_ended";
+const SIGNED_OUT: &str = "The session that sent it had ended.";
+
+fn signed_out() -> Failure {
+    Failure::refused(SESSION_ENDED, "Your session ended during the upload. Sign in again, then send the file from the image's page.")
 }
 
 /// Why an image's file cannot be sent now.
@@ -204,6 +213,9 @@ impl Transfer {
             }
             images::set_reserved(tx, image, promised.saturating_sub(reached.offset))?;
             // The upload is a sign of life of its session; and whoever has lost session, token or right goes no further.
+            if !authorize::is_signed_in(tx, &actor)? {
+                return Ok(Recorded::SignedOut);
+            }
             let permitted = authorize::may_go_on(tx, &actor, &[Privilege::UpdateImage, Privilege::CreateImage])?;
             Ok::<_, Failure>(if permitted { Recorded::Present } else { Recorded::RightLost })
         });
@@ -213,6 +225,10 @@ impl Transfer {
             Ok(Recorded::RightLost) => {
                 self.end(Stopped::RightLost, String::new()).await;
                 Err(Failure::refused("upload.right_lost", Stopped::RightLost.words()))
+            }
+            Ok(Recorded::SignedOut) => {
+                self.end(Stopped::RightLost, SIGNED_OUT.to_owned()).await;
+                Err(signed_out())
             }
             // The bytes are safe and the lease still runs: the next checkpoint tries again.
             Err(Failure::Db(DbError::Busy(cause) | DbError::Unreachable(cause))) => {
@@ -302,6 +318,10 @@ impl Transfer {
                 let failure = Failure::refused("upload.right_lost", Stopped::RightLost.words());
                 Err(self.stop(Stopped::RightLost, String::new(), failure).await)
             }
+            Err(failure) if failure.code() == Some(SESSION_ENDED) => {
+                self.remove_files().await;
+                Err(self.stop(Stopped::RightLost, SIGNED_OUT.to_owned(), failure).await)
+            }
             Err(Failure::Stale) => {
                 self.remove_files().await;
                 Err(self.give_up().await)
@@ -315,6 +335,9 @@ impl Transfer {
         let (image, fence, storage, contents) = (self.image, self.fence, self.storage.id, contents.clone());
         authorize::write::<right::UpdateImage, _>(&self.service.db, &self.actor, image, move |tx, granted| {
             granted.also::<right::CreateImage>(tx.conn(), storage)?;
+            if !authorize::is_signed_in(tx, granted.actor())? {
+                return Err(signed_out());
+            }
             if !images::publish(tx, image, fence, &contents, clock::now())? {
                 return Err(Failure::Stale);
             }
