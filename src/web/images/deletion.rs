@@ -79,9 +79,15 @@ pub async fn submit(
     }
     match delete_image::run(&service, &me.actor, *id, fields.version()?.into()).await {
         Ok(name) => Ok(see_other(&service.config, "/images", Some(&Flash::plain("Image ", &name, " is deleted.")))),
-        Err(Failure::Refused(_)) => page(&request, &service, &me, *id, false, Faults::default()).await,
+        Err(Failure::Refused(_)) => refused(page(&request, &service, &me, *id, false, Faults::default()).await?),
         Err(other) => Err(other.into()),
     }
+}
+
+/// It was refused, even if nothing stands against it any more by the time that the page is made.
+fn refused(mut answer: HttpResponse) -> Result<HttpResponse, Error> {
+    *answer.status_mut() = StatusCode::CONFLICT;
+    Ok(answer)
 }
 
 /// `GET /images/{id}/forgetting`
@@ -93,7 +99,7 @@ pub async fn show_forgetting(request: HttpRequest, service: Data<Service>, me: S
 pub async fn forget(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<ImageId>) -> Result<HttpResponse, Error> {
     match forget_image::run(&service, &me.actor, *id).await {
         Ok(name) => Ok(see_other(&service.config, "/images", Some(&Flash::plain("The record of ", &name, " is forgotten.")))),
-        Err(Failure::Refused(_)) => page(&request, &service, &me, *id, true, Faults::default()).await,
+        Err(Failure::Refused(_)) => refused(page(&request, &service, &me, *id, true, Faults::default()).await?),
         Err(other) => Err(other.into()),
     }
 }
