@@ -32,6 +32,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::expect;
 use crate::{config::Config, operations::Service};
 
 /// How long the first head of a connection may take; later it is answered with 408.
@@ -84,6 +85,7 @@ pub fn server(service: Service, listener: TcpListener, capacity: Capacity) -> io
     let built = builder.listen("console", listener, move || {
         let app = map_config(super::app(service.clone()), |()| AppConfig::default());
         let stopping = stopping.clone();
+        let asked = service.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -93,6 +95,7 @@ pub fn server(service: Service, listener: TcpListener, capacity: Capacity) -> io
             .client_request_timeout(FIRST_HEAD_WITHIN)
             .client_disconnect_timeout(DISCONNECT_WITHIN)
             .local_addr(address)
+            .expect(fn_service(move |request| expect::permit(asked.clone(), request)))
             .on_connect_ext(|io: &Patient, kept: &mut Extensions| {
                 kept.insert(io.occupation.clone());
             })

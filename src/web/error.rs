@@ -136,16 +136,18 @@ impl From<Failure> for Error {
                 Self::new(StatusCode::FORBIDDEN, "token.scope", "Not allowed", sentence)
             }
             Failure::TokenEnded => Self::token_invalid(),
-            Failure::Refused(refusal) => Self::new(StatusCode::CONFLICT, refusal.code, "This cannot be done now", refusal.sentence),
+            Failure::Refused(refusal) => {
+                let status = match refusal.code {
+                    "images.too_many_unfinished" => StatusCode::TOO_MANY_REQUESTS,
+                    "upload.session_ended" => StatusCode::UNAUTHORIZED,
+                    _ => StatusCode::CONFLICT,
+                };
+                Self::new(status, refusal.code, "This cannot be done now", refusal.sentence)
+            }
             Failure::Invalid(faults) => {
                 let sentence = faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join(" ");
-                let (code, full) = faults.first().map_or(("invalid", false), |fault| (fault.code, fault.code == "storage.full"));
-                let large = code == "file.too_large";
-                let status = match (full, large) {
-                    (true, _) => StatusCode::INSUFFICIENT_STORAGE,
-                    (_, true) => StatusCode::PAYLOAD_TOO_LARGE,
-                    _ => StatusCode::UNPROCESSABLE_ENTITY,
-                };
+                let code = faults.first().map_or("invalid", |fault| fault.code);
+                let status = status_of(code);
                 Self::new(status, code, "This cannot be taken", sentence).with_faults(faults.iter().map(Fault::from).collect())
             }
             Failure::Stale => Self::new(
@@ -247,26 +249,30 @@ pub async fn render(request: ServiceRequest, next: Next<impl MessageBody + 'stat
         let answer = api::problem(error, http.path(), &request_id, old.headers());
         return Ok(ServiceResponse::new(http, answer));
     }
-    let mut answer = HttpResponse::build(error.status);
+    let mut answer = answer_to(&error, wants_json, &request_id);
     for name in [header::ALLOW, header::CONTENT_RANGE] {
         if let Some(value) = old.headers().get(&name) {
-            answer.insert_header((name, value.clone()));
+            answer.headers_mut().insert(name, value.clone());
         }
     }
+    Ok(ServiceResponse::new(http, answer))
+}
+
+/// The answer that tells an error, as a page or as JSON.
+pub fn answer_to(error: &Error, wants_json: bool, request_id: &str) -> HttpResponse {
+    let mut answer = HttpResponse::build(error.status);
     if let Some(seconds) = error.retry_after {
         answer.insert_header((header::RETRY_AFTER, seconds));
     }
     answer.insert_header((header::CACHE_CONTROL, "no-store"));
-    let answer = if wants_json {
-        answer.json(serde_json::json!({
+    if wants_json {
+        return answer.json(serde_json::json!({
             "errors": [{ "code": error.code, "message": error.sentence }], "title": error.title, "request_id": request_id,
-        }))
-    } else {
-        let page = ErrorPage { error: &error, request_id: &request_id, signed_out: error.status == StatusCode::UNAUTHORIZED };
-        let html = page.render().unwrap_or_else(|_| error.sentence.clone());
-        answer.content_type("text/html; charset=utf-8").body(html)
-    };
-    Ok(ServiceResponse::new(http, answer))
+        }));
+    }
+    let page = ErrorPage { error, request_id, signed_out: error.status == StatusCode::UNAUTHORIZED };
+    let html = page.render().unwrap_or_else(|_| error.sentence.clone());
+    answer.content_type("text/html; charset=utf-8").body(html)
 }
 
 /// The framework's own short answers, which nobody wrote for people.
@@ -277,6 +283,21 @@ fn is_plain(response: &ServiceResponse<BoxBody>) -> bool {
 /// An answer that has a type and nothing in it, as to a range that is not there.
 fn is_empty(response: &ServiceResponse<BoxBody>) -> bool {
     matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0))
+}
+
+/// The status that goes with the code of a fault, where a form has no other fault.
+pub fn status_of(code: &str) -> StatusCode {
+    match code {
+        "storage.full" => StatusCode::INSUFFICIENT_STORAGE,
+        "file.too_large" | "form.too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "upload.no_length" => StatusCode::LENGTH_REQUIRED,
+        "upload.incomplete" | "form.bad_boundary" | "form.malformed" | "form.field_order" | "form.two_files" | "form.too_many_parts" => {
+            StatusCode::BAD_REQUEST
+        }
+        "name.taken" => StatusCode::CONFLICT,
+        "images.too_many_unfinished" => StatusCode::TOO_MANY_REQUESTS,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 fn of_status(status: StatusCode) -> Error {

@@ -3,7 +3,7 @@
 use actix_web::{
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{self, HeaderName, HeaderValue},
+    http::header::{self, HeaderMap, HeaderName, HeaderValue},
     middleware::Next,
     web::Data,
 };
@@ -29,7 +29,12 @@ const ALWAYS: [(&str, &str); 8] = [
 pub async fn add(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let secure = request.app_data::<Data<Service>>().is_some_and(|service| service.config.is_secure());
     let mut response = next.call(request).await?;
-    let headers = response.headers_mut();
+    put(response.headers_mut(), secure);
+    Ok(response)
+}
+
+/// Puts them where they are missing.
+pub fn put(headers: &mut HeaderMap, secure: bool) {
     for (name, value) in ALWAYS {
         let name = HeaderName::from_static(name);
         if !headers.contains_key(&name) {
@@ -42,5 +47,4 @@ pub async fn add(request: ServiceRequest, next: Next<impl MessageBody>) -> Resul
     if secure {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains"));
     }
-    Ok(response)
 }

@@ -12,7 +12,9 @@ mod account;
 mod clusters;
 mod error;
 mod events;
+mod expect;
 mod form;
+mod head;
 mod headers;
 mod health;
 mod images;
@@ -52,8 +54,10 @@ pub fn app(
         .configure(routes::configure)
         .wrap(from_fn(session::require))
         .wrap(from_fn(same_origin::check))
+        .wrap(from_fn(head::check))
         .wrap(from_fn(error::render))
         .wrap(from_fn(headers::add))
         .wrap(Compress::default())
+        .wrap(from_fn(head::as_get))
         .wrap(from_fn(request::number))
 }

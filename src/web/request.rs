@@ -1,9 +1,13 @@
 //! What is known of a request before anything else: its number, who sent it, and a line in the log when it is answered.
 
-use std::{net::IpAddr, rc::Rc, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Instant,
+};
 
 use actix_web::{
-    HttpMessage, HttpRequest,
+    HttpMessage,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::header::{self, HeaderMap, HeaderName, HeaderValue},
@@ -28,9 +32,9 @@ pub async fn number(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let id = secret::token().get(..16).unwrap_or_default().to_owned();
+    let id = new_number();
     let trusted = request.app_data::<Data<Service>>().map(|service| service.config.trusted_proxies.clone()).unwrap_or_default();
-    let address = client_address(request.request(), &trusted);
+    let address = client_address(request.peer_addr(), request.headers(), &trusted);
     let (method, path, start) = (request.method().clone(), request.path().to_owned(), Instant::now());
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(ClientAddress(address.clone()));
@@ -45,6 +49,11 @@ pub async fn number(
     Ok(response.map_body(|_, body| Answering::new(body, under_way)))
 }
 
+/// The number of another request.
+pub fn new_number() -> String {
+    secret::token().get(..16).unwrap_or_default().to_owned()
+}
+
 /// Whether a script of the console asks, which wants JSON; people's browsers want a page.
 pub fn wants_json(headers: &HeaderMap) -> bool {
     headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"application/json"))
@@ -52,12 +61,12 @@ pub fn wants_json(headers: &HeaderMap) -> bool {
 
 /// The address of the connection's other end or, where that is a proxy that the settings trust, the last address in `X-Forwarded-For` that
 /// is not one.
-fn client_address(request: &HttpRequest, trusted: &[IpAddr]) -> String {
-    let Some(peer) = request.peer_addr().map(|address| address.ip()) else { return String::new() };
+pub fn client_address(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpAddr]) -> String {
+    let Some(peer) = peer.map(|address| address.ip()) else { return String::new() };
     if !trusted.contains(&peer) {
         return peer.to_string();
     }
-    let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
+    let forwarded = headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
     let hops = forwarded.rsplit(',').filter_map(|hop| hop.trim().parse::<IpAddr>().ok());
     hops.into_iter().find(|hop| !trusted.contains(hop)).unwrap_or(peer).to_string()
 }

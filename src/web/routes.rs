@@ -65,7 +65,7 @@ pub fn configure(app: &mut ServiceConfig) {
     app.service(resource("/images/{id}/preflight").post(content::preflight));
     app.service(resource("/images/{id}/content").get(content::show).post(content::submit));
     app.service(resource("/images/{id}/upload/cancel").post(show::cancel_upload));
-    app.service(resource("/images/{id}/download").get(content::download).head(content::download));
+    app.service(resource("/images/{id}/download").get(content::download));
 
     app.service(resource("/clusters").get(clusters::list));
     app.service(resource("/clusters/new").get(clusters::show_add).post(clusters::add));

@@ -21,18 +21,25 @@ pub async fn check(request: ServiceRequest, next: Next<impl MessageBody + 'stati
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     // A program's token is sent by nobody but the program: no site can make a browser send it.
     if !safe && !api::is_api(request.path()) {
-        let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
         let public_url = request.app_data::<Data<Service>>().and_then(|service| service.config.public_url.clone());
-        let host = header(header::HOST.as_str()).unwrap_or_default();
-        if !is_ours(header("sec-fetch-site").as_deref(), header(header::ORIGIN.as_str()).as_deref(), &host, public_url.as_deref()) {
-            let sentence = "The request did not come from a page of this console. Open the console in a tab of its own and try again from there. \
-                            If you reach it through a proxy, the proxy must pass on the Host header, or the setting public_url must name the \
-                            address that people type.";
-            let error = Error::new(StatusCode::FORBIDDEN, "origin", "Refused for safety", sentence);
+        if let Some(error) = refusal(request.headers(), public_url.as_deref()) {
             return Ok(request.into_response(error.error_response()));
         }
     }
     Ok(next.call(request).await?.map_into_boxed_body())
+}
+
+/// Why a change with these headers is refused, if it is.
+pub fn refusal(headers: &header::HeaderMap, public_url: Option<&str>) -> Option<Error> {
+    let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?").to_owned());
+    let host = header(header::HOST.as_str()).unwrap_or_default();
+    if is_ours(header("sec-fetch-site").as_deref(), header(header::ORIGIN.as_str()).as_deref(), &host, public_url) {
+        return None;
+    }
+    let sentence = "The request did not come from a page of this console. Open the console in a tab of its own and try again from there. \
+                    If you reach it through a proxy, the proxy must pass on the Host header, or the setting public_url must name the \
+                    address that people type.";
+    Some(Error::new(StatusCode::FORBIDDEN, "origin", "Refused for safety", sentence))
 }
 
 /// Whether a change comes from a page of our own.

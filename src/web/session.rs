@@ -72,7 +72,8 @@ impl FromRequest for SignedIn {
     }
 }
 
-const SESSION: &str = "session";
+/// The cookie of a session, without its prefix.
+pub const SESSION: &str = "session";
 const DEVICE: &str = "device";
 
 /// A cookie's full name: the prefix makes browsers refuse it from anywhere but us, where that can be had.
@@ -123,20 +124,25 @@ pub async fn require(
     Ok(next.call(request).await?.map_into_boxed_body())
 }
 
-async fn find(request: &ServiceRequest, service: &Service) -> Result<Option<SignedIn>, Error> {
-    let config = &service.config;
-    let Some(token) = request.cookie(&cookie_name(config, SESSION)).map(|cookie| cookie.value().to_owned()) else { return Ok(None) };
+/// The digest of a session's token, and the session, if it goes on.
+pub async fn of_token(service: &Service, token: &str) -> Result<Option<(String, people::Session)>, Error> {
     if token.len() != 64 {
         return Ok(None);
     }
-    let token_hash = secret::digest(&token);
+    let token_hash = secret::digest(token);
     let wanted = token_hash.clone();
     let found = service.db.read(move |conn| Ok::<_, Failure>(people::session(conn, &wanted)?)).await?;
-    let now = clock::now();
-    let (idle, longest) = (config.session_idle, config.session_longest);
+    let (now, idle, longest) = (clock::now(), service.config.session_idle, service.config.session_longest);
     let alive =
         |session: &people::Session| !session.user.disabled && now.since(session.seen_at) < idle && now.since(session.created_at) < longest;
-    let Some(session) = found.filter(alive) else { return Ok(None) };
+    Ok(found.filter(alive).map(|session| (token_hash, session)))
+}
+
+async fn find(request: &ServiceRequest, service: &Service) -> Result<Option<SignedIn>, Error> {
+    let config = &service.config;
+    let Some(token) = request.cookie(&cookie_name(config, SESSION)).map(|cookie| cookie.value().to_owned()) else { return Ok(None) };
+    let Some((token_hash, session)) = of_token(service, &token).await? else { return Ok(None) };
+    let (now, longest, idle) = (clock::now(), config.session_longest, config.session_idle);
     // What the page does by itself is no sign of life of the person.
     let background = request.headers().contains_key("x-background");
     let mut seen_at = session.seen_at;
