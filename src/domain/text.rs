@@ -51,7 +51,7 @@ impl Name {
         if length > NAME_MAX {
             return Err(FieldError::new(field, "name.too_long", format!("The name has {length} characters. Use at most {NAME_MAX}.")));
         }
-        if name.chars().any(|c| c.is_control() || is_bidi_control(c)) {
+        if name.chars().any(|c| c.is_control() || is_bidi_control(c) || is_noncharacter(c)) {
             return Err(FieldError::new(
                 field,
                 "name.control",
@@ -91,7 +91,7 @@ pub fn parse_note(field: &'static str, typed: &str) -> Result<String, FieldError
     if length > NOTE_MAX {
         return Err(FieldError::new(field, "note.too_long", format!("The note has {length} characters. Use at most {NOTE_MAX}.")));
     }
-    if note.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+    if note.chars().any(|c| c.is_control() && c != '\n' && c != '\t' || is_noncharacter(c)) {
         return Err(FieldError::new(field, "note.control", "The note holds control characters. Remove them."));
     }
     Ok(note)
@@ -106,7 +106,7 @@ impl Email {
     pub fn parse(field: &'static str, typed: &str) -> Result<Self, FieldError> {
         let email = typed.trim();
         let shaped = email.split_once('@').is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
-        if !shaped || email.chars().any(|c| c.is_whitespace() || c.is_control() || is_bidi_control(c)) {
+        if !shaped || email.chars().any(|c| c.is_whitespace() || c.is_control() || is_bidi_control(c) || is_noncharacter(c)) {
             return Err(FieldError::new(field, "email.shape", "Give an e-mail address such as name@example.org."));
         }
         if email.len() > EMAIL_MAX {
@@ -205,6 +205,11 @@ fn is_bidi_control(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Code points that are no characters and never will be; a page that held one would not be well-formed.
+pub fn is_noncharacter(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || u32::from(c) & 0xfffe == 0xfffe
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +232,8 @@ mod tests {
             ("a\nb", "name.control"),
             ("a\0b", "name.control"),
             ("a\u{202e}b", "name.control"),
+            ("a\u{fffe}b", "name.control"),
+            ("a\u{1ffff}b", "name.control"),
         ];
         for (typed, code) in rows {
             assert_eq!(Name::parse("name", typed).unwrap_err().code, code, "{typed:?}");

@@ -19,7 +19,7 @@ use super::{
     session::{SESSION, cookie_name, of_token},
 };
 use crate::{
-    authorize::{self, Actor},
+    authorize::{self, Actor, Credential},
     domain::access::Privilege,
     operations::{Failure, Service},
 };
@@ -72,7 +72,7 @@ async fn check(service: &Service, request: &Request, number: &str) -> Result<(),
         user: found.user.id,
         name: found.user.name,
         device: String::new(),
-        session,
+        credential: Credential::Session(session),
         address: client_address(request.peer_addr(), request.headers(), &service.config.trusted_proxies),
         request_id: number.to_owned(),
     });

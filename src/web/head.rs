@@ -102,7 +102,7 @@ fn fault(request: &ServiceRequest) -> Option<Error> {
     }
     if text(header::CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         let sentence = "Requests are not unpacked here. Send it without Content-Encoding.";
-        return Some(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "encoding", "This cannot be understood", sentence));
+        return Some(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body.encoding", "This cannot be understood", sentence));
     }
     None
 }

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use actix_multipart::Multipart;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::StatusCode,
@@ -17,7 +16,8 @@ use super::{
     error::Error,
     form::Fields,
     images::{
-        content::{faults_json, file_part, read_head, receive},
+        content::{faults_json, read_head, receive},
+        file_form::Form,
         show::name_of,
     },
     page::{Capacity, Faults, Flash, Shell, html_with, see_other, with_cookie},
@@ -399,7 +399,10 @@ pub async fn create(
             HttpResponse::Created().json(serde_json::json!({ "image": here, "content": format!("{here}/content") }))
         }
         Err(Failure::Invalid(faults)) => faults_json(Faults(faults.clone()).status(), &links(*id, faults)),
-        Err(Failure::Refused(refusal)) => faults_json(StatusCode::CONFLICT, &[FieldError::new("file", refusal.code, refusal.sentence)]),
+        Err(Failure::Refused(refusal)) => {
+            let fault = FieldError::new("file", refusal.code, refusal.sentence.clone());
+            faults_json(Error::from(Failure::Refused(refusal)).status, &[fault])
+        }
         Err(other) => return Err(other.into()),
     };
     with_cookie(answer, cookie.as_ref())
@@ -427,11 +430,12 @@ pub async fn create_with_file(
     service: Data<Service>,
     me: SignedIn,
     id: Path<DraftId>,
-    mut form: Multipart,
+    payload: Payload,
 ) -> Result<HttpResponse, Error> {
     let (me, cookie) = me.with_device(&service.config);
+    let mut form = Form::new(&request, payload, &service.config);
     let created = async {
-        let part = file_part(&request, &mut form, &service.config).await?;
+        let part = form.file_part().await?;
         let image = create_image::create(&service, &me.actor, *id, &part.file).await?;
         Ok::<_, Failure>((image, part))
     }

@@ -9,13 +9,16 @@ use askama::Template;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    error::Error,
+    error::{Error, status_of},
     session::{SignedIn, cookie, cookie_name},
 };
 use crate::{
     clock::{self, Timestamp},
     config::Config,
-    domain::{ids::SubmissionId, text::FieldError},
+    domain::{
+        ids::SubmissionId,
+        text::{FieldError, is_noncharacter},
+    },
     secret,
 };
 
@@ -122,12 +125,22 @@ pub fn html_with(status: StatusCode, shell: &Shell, template: &impl Template) ->
     if let Some(name) = &shell.flash_cookie {
         answer.cookie(Cookie::build(name.clone(), "").path("/").max_age(CookieAge::ZERO).finish());
     }
-    Ok(answer.content_type("text/html; charset=utf-8").body(template.render()?))
+    Ok(answer.content_type("text/html; charset=utf-8").body(well_formed(template.render()?)))
 }
 
 /// A page for nobody in particular.
 pub fn bare_html(status: StatusCode, template: &impl Template) -> Result<HttpResponse, Error> {
-    Ok(HttpResponse::build(status).content_type("text/html; charset=utf-8").body(template.render()?))
+    Ok(HttpResponse::build(status).content_type("text/html; charset=utf-8").body(well_formed(template.render()?)))
+}
+
+/// What was typed comes back as it was typed, but for what no page may hold: control characters and code points that are no characters are
+/// shown as the replacement character.
+fn well_formed(page: String) -> String {
+    let foreign = |c: char| c.is_control() && !matches!(c, '\n' | '\t' | '\r') || is_noncharacter(c);
+    if !page.contains(foreign) {
+        return page;
+    }
+    page.replace(foreign, "\u{fffd}")
 }
 
 /// The end of every change: on to another page, with a message.
@@ -180,12 +193,11 @@ impl Faults {
         if self.is_empty() { title.to_owned() } else { format!("Error: {title}") }
     }
 
-    /// 422 for a form that came back, 507 where space is what is missing.
+    /// 422 for a form that came back; where one fault is all there is, what its code says.
     pub fn status(&self) -> StatusCode {
-        match self.0.iter().map(|fault| fault.code).collect::<Vec<_>>().as_slice() {
+        match self.0.as_slice() {
             [] => StatusCode::OK,
-            ["storage.full"] => StatusCode::INSUFFICIENT_STORAGE,
-            ["file.too_large"] => StatusCode::PAYLOAD_TOO_LARGE,
+            [one] => status_of(one.code),
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         }
     }
@@ -253,6 +265,11 @@ mod tests {
         for evil in ["//evil", "/\\evil", "https:evil", "evil", "", "/a\r\nSet-Cookie: x", "/a\\b"] {
             assert_eq!(local_path(evil), "/images", "{evil:?}");
         }
+    }
+
+    #[test]
+    fn a_page_holds_nothing_that_no_page_may_hold() {
+        assert_eq!(well_formed("a\0b\u{1b}c\u{fffe}d\n\té".to_owned()), "a\u{fffd}b\u{fffd}c\u{fffd}d\n\té");
     }
 
     #[test]

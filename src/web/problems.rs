@@ -86,6 +86,12 @@ pub const ALL: &[Problem] = &[
     of("email.shape", 422, "Not an e-mail address", "An e-mail address looks like name@example.org."),
     of("email.taken", 422, "The e-mail address is taken", "Somebody has this e-mail address already. Choose another one."),
     of("email.too_long", 422, "The e-mail address is too long", "An e-mail address has at most 254 bytes."),
+    of(
+        "expectation",
+        417,
+        "The expectation cannot be met",
+        "The Expect header asks for something that the service does not do. Send the request without it, or with 100-continue.",
+    ),
     of("file.extension", 422, "The file is not named as an ISO image", "Installation images are ISO images: the file's name ends in .iso."),
     of(
         "file.head",
@@ -101,9 +107,22 @@ pub const ALL: &[Problem] = &[
         "The file is too large",
         "The file is larger than the setting max_upload allows. Whoever runs the service can raise it.",
     ),
-    of("form.field_order", 422, "The form goes on after the file", "One file is sent with a form, as its last field."),
+    of(
+        "form.bad_boundary",
+        400,
+        "The form's boundary is missing or wrong",
+        "The parts of the form cannot be told from one another. Send multipart/form-data with a boundary of at most 70 characters.",
+    ),
+    of("form.field_order", 400, "The form goes on after the file", "One file is sent with a form, as its last field."),
+    of(
+        "form.malformed",
+        400,
+        "A part of the form cannot be read",
+        "A part has no name, two names, or a head that cannot be read. Send the form from the page itself.",
+    ),
     of("form.too_large", 413, "The form is too large", "A form holds at most 256 KiB beside a file. Shorten what was typed."),
-    of("form.too_many_parts", 422, "The form has too many parts", "Send only the form's own fields before the file."),
+    of("form.too_many_parts", 400, "The form has too many parts", "Send only the form's own fields before the file."),
+    of("form.two_files", 400, "The form holds two files", "Send one file per image."),
     of(
         "form.type",
         415,
@@ -190,7 +209,7 @@ pub const ALL: &[Problem] = &[
     ),
     of(
         "images.too_many_unfinished",
-        409,
+        429,
         "Too many unfinished images",
         "One person can have only so many images without a file (the setting max_unfinished). Send the files of some, or delete some.",
     ),
@@ -244,7 +263,7 @@ pub const ALL: &[Problem] = &[
     of("name.empty", 422, "There is no name", "A name has 1 to 255 characters, of which at least one can be seen."),
     of(
         "name.taken",
-        422,
+        409,
         "The name is taken",
         "Images have different names on one storage, and so do all storages, and all clusters; case and composition of characters make no difference. Choose another name.",
     ),
@@ -415,17 +434,18 @@ pub const ALL: &[Problem] = &[
     ),
     of(
         "upload.incomplete",
-        422,
+        400,
         "The file did not arrive whole",
         "The connection was lost, fell silent, or ended early. Nothing was kept. Send the file again.",
     ),
-    of("upload.no_length", 422, "The request does not say how long it is", "Send a form with a file with a Content-Length."),
+    of("upload.no_length", 411, "The request does not say how long it is", "Send a form with a file with a Content-Length."),
     of(
         "upload.right_lost",
         409,
         "The right was withdrawn during the upload",
         "Whoever sent the file was signed out, or lost the right, or the token ended. Nothing was kept.",
     ),
+    of("upload.session_ended", 401, "The session ended during the upload", "Sign in again, then send the file from the image's page."),
     of(
         "upload.superseded",
         409,
@@ -439,6 +459,7 @@ pub const ALL: &[Problem] = &[
         "The file is longer than was announced when the image was created. Send the Content-Length, or announce the right size.",
     ),
     of("upload.under_way", 409, "The file is being sent already", "Wait until that ends, or cancel it."),
+    of("url.too_long", 414, "The address is too long", "An address has at most 16 KiB. Search or filter for less at once."),
 ];
 
 /// The text of a code.

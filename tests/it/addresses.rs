@@ -10,7 +10,7 @@ two_databases! {
         let plain = id.replace('-', "");
         let nil = "00000000-0000-0000-0000-000000000000".to_owned();
         for other in [id.to_uppercase(), format!("%7B{id}%7D"), format!("urn:uuid:{id}"), plain.clone(), nil, format!("{id}%20"), format!("%20{id}"), format!("{id}%00"),
-            "..%2F..%2Fx".to_owned(), "a%2Fb".to_owned(), "x".repeat(60_000), "1".to_owned(), "%c0%ae%c0%ae".to_owned(), "%ff".to_owned()] {
+            "..%2F..%2Fx".to_owned(), "a%2Fb".to_owned(), "x".repeat(15_000), "1".to_owned(), "%c0%ae%c0%ae".to_owned(), "%ff".to_owned()] {
             for path in [format!("/images/{other}"), format!("/images/{other}/download"), format!("/storages/{other}"), format!("/clusters/{other}"), format!("/hosts/{other}")] {
                 let answer = app.admin().get(&path).await;
                 assert_eq!(answer.status, 404, "{}", &path[..path.len().min(90)]);

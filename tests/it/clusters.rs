@@ -46,7 +46,7 @@ two_databases! {
 
     async fn names_are_taken_once_and_forms_sent_once(start: Start) {
         let app = start.ready().await;
-        add(&app, " DEFAULT ").await.expect_status(422).expect("already");
+        add(&app, " DEFAULT ").await.expect_status(409).expect("already");
         add(&app, "\u{3164}").await.expect_status(422);
         let page = app.admin().open("/clusters/new").await;
         let form = || page.form("Add cluster").fill("name", "Once");
@@ -65,7 +65,7 @@ two_databases! {
         assert_eq!(back.form("Save").value("name"), "Mine");
         back.form("Save").submit().await.expect("Cluster Mine is saved.");
         let taken = app.admin().open(&format!("/clusters/{id}/edit")).await.form("Save").fill("name", "default").submit().await;
-        taken.expect_status(422).expect("already");
+        taken.expect_status(409).expect("already");
     }
 
     async fn this_machine_is_the_one_host(start: Start) {

@@ -61,7 +61,7 @@ two_databases! {
         let id = app.image("x", iso("NAMES")).await;
         for (name, file) in [
             ("a\"b;c.iso", "a_b%3Bc.iso"), ("../../etc/passwd", ".._.._etc_passwd.iso"), ("é ✓", "%C3%A9%20%E2%9C%93.iso"), ("C:\\x", "C__x.iso"),
-            ("-rf", "%2Drf.iso"), ("NUL", "NUL.iso"), ("dots...", "dots.iso"), ("UPPER.ISO", "UPPER.ISO"), ("%00%0d%0a", "%2500%250d%250a.iso"),
+            ("-rf", "%2Drf.iso"), ("NUL", "_NUL.iso"), ("dots...", "dots.iso"), ("UPPER.ISO", "UPPER.ISO"), ("%00%0d%0a", "%2500%250d%250a.iso"),
         ] {
             let name_sql = name.replace('\'', "''");
             app.sql(&format!("UPDATE images SET name = '{name_sql}'"));

@@ -91,7 +91,7 @@ two_databases! {
             let id = app.image(&format!("{n} {one}"), iso(&format!("S{n}"))).await;
             let page = typed(&app, &format!("{n} {other}")).await;
             let back = page.form("Continue to summary").choose("storage", "local").fill("os", "other").submit().await;
-            back.expect_status(422).expect("on this storage already");
+            back.expect_status(409).expect("on this storage already");
             assert_eq!(back.attributes(".error a", "href"), [format!("/images/{id}")]);
             let found = app.admin().open(&format!("/images?{}", serde_html_form::to_string([("q", format!("{n} {other}"))]).unwrap())).await;
             assert_eq!(found.texts("tbody th .name a").len(), 1, "{other}");

@@ -68,7 +68,7 @@ two_databases! {
         let nas = app.datastore("nas").await;
         let path = app.folder("other");
         for name in ["nas", " NAS ", "Local"] {
-            add(&app, name, path.to_str().unwrap()).await.expect_status(422).expect("already. Choose another name.");
+            add(&app, name, path.to_str().unwrap()).await.expect_status(409).expect("already. Choose another name.");
         }
         app.admin().open(&format!("/datastores/{nas}/removal")).await.form("Remove storage").submit().await.expect("Nothing on it was touched.");
         add(&app, "NAS", path.to_str().unwrap()).await.expect("Datastore NAS is added.");
@@ -109,7 +109,7 @@ two_databases! {
         at(empty.to_str().unwrap()).submit().await.expect_status(422).expect("does not carry the storage's marker");
         at("/etc").submit().await.expect_status(422).expect("may lie below");
         at(app.path_of("other").to_str().unwrap()).submit().await.expect_status(422).expect("“other” lies here already");
-        page.form("Save").fill("name", "OTHER").submit().await.expect_status(422).expect("already");
+        page.form("Save").fill("name", "OTHER").submit().await.expect_status(409).expect("already");
         page.form("Save").fill("name", " ").submit().await.expect_status(422);
         let moved = app.dir().join("media/moved");
         fs::rename(app.path_of("nas"), &moved).unwrap();

@@ -120,7 +120,7 @@ two_databases! {
         for name in ["Straße É Kelvin", "STRASSE é kelvin", "  straße E\u{301} \u{212a}elvin "] {
             let page = app.admin().open("/images/new").await.form("Continue").fill("name", name).submit().await;
             let back = page.form("Continue to summary").choose("storage", "local").fill("os", "other").submit().await;
-            back.expect_status(422).expect("on this storage already");
+            back.expect_status(409).expect("on this storage already");
             assert_eq!(back.attributes(".error a", "href"), [format!("/images/{id}")], "{name}");
             back.form("Continue to summary").choose("storage", "nas").submit().await.expect("Step 3 of 3");
         }
@@ -133,7 +133,7 @@ two_databases! {
         app.image("SAME", iso("FASTER")).await;
         let before = traces(&app);
         let back = page.form("Create image").attach("file", "same.iso", iso("SLOWER")).submit().await;
-        back.expect_status(422).expect("on this storage already").expect("Step 3 of 3");
+        back.expect_status(409).expect("on this storage already").expect("Step 3 of 3");
         assert_eq!(traces(&app), before);
     }
 
@@ -171,7 +171,7 @@ two_databases! {
         let mut padded = Vec::new();
         part(&mut padded, "b", "padding", None, &vec![b'x'; 70_000]);
         part(&mut padded, "b", "file", Some("odd.iso"), &iso("ODD"));
-        assert!(send(kind, padded).await.expect(422).text().contains("more than a file beside the file"));
+        assert!(send(kind, padded).await.expect(413).text().contains("more than 64 KiB beside the file"));
         for (kind, body) in [("multipart/form-data", b"--b--".to_vec()), ("text/plain", b"x".to_vec()), (kind, b"--c\r\n".to_vec()), (kind, Vec::new())] {
             let answer = send(kind, body).await;
             assert!(answer.status.is_client_error(), "{kind}: {}", answer.status);
@@ -192,7 +192,7 @@ two_databases! {
         part(&mut body, "b", "file", Some("two.iso"), &iso_of("TWO", 100));
         body.extend_from_slice(b"--b--\r\n");
         let answer = app.admin().request(Method::POST, &action).body("multipart/form-data; boundary=b", body).send().await;
-        app.admin().follow(answer).await.expect("Pending").expect("The form goes on after the file. Send one file, as the last field.");
+        app.admin().follow(answer).await.expect("Pending").expect("The form holds two files. Send one file per image.");
         assert!(app.files().keys().all(|name| !name.ends_with(".iso") && !name.ends_with(".part")), "{:?}", app.files());
     }
 }

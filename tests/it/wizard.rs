@@ -196,7 +196,7 @@ two_databases! {
         }
         let page = app.summary(&app.admin(), "three", "local").await;
         let back = page.form("Create image").attach("file", "three.iso", iso("THREE")).submit().await;
-        back.expect_status(422).expect("You have 2 unfinished images").expect("max_unfinished");
+        back.expect_status(429).expect("You have 2 unfinished images").expect("max_unfinished");
         assert_eq!(app.count("images"), 2);
         assert_eq!(app.count("events WHERE outcome = 'refused'"), 1);
     }

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use actix_files::NamedFile;
-use actix_multipart::{Field, Multipart};
 use actix_web::{
     HttpRequest, HttpResponse,
     body::{BodySize, MessageBody, SizedStream},
     http::{
         StatusCode,
-        header::{self, ContentDisposition, DispositionParam, DispositionType, ExtendedValue, HeaderName, HeaderValue},
+        header::{self, HeaderName, HeaderValue},
     },
     web::{Bytes, Data, Path, Payload},
 };
@@ -19,7 +18,6 @@ use tokio::time::timeout;
 
 use crate::{
     authorize::{self, Actor, right},
-    config::Config,
     domain::{
         ids::ImageId,
         text::FieldError,
@@ -37,17 +35,16 @@ use crate::{
     web::{
         error::Error,
         form::{ARRIVES_WITHIN, Fields},
-        images::show::name_of,
+        head::is_head_only,
+        images::{
+            file_form::{BESIDE_THE_FILE, FilePart, Form},
+            show::name_of,
+        },
         page::{Flash, see_other, with_cookie},
         request::wants_json,
         session::SignedIn,
     },
 };
-
-/// What a form may hold beside the file, in bytes.
-const BESIDE_THE_FILE: u64 = 64 * 1024;
-/// Parts that a form may have before the file.
-const MOST_PARTS: usize = 32;
 
 /// Reads name, size and the first 64 KiB of a file that a script looks at before it is sent.
 pub async fn read_head(request: &HttpRequest, payload: Payload) -> Result<(File, Fields), Error> {
@@ -106,69 +103,8 @@ pub async fn preflight(
     })
 }
 
-/// The start of the file part of a form: its name, and its first 64 KiB.
-pub struct FilePart {
-    pub file: File,
-    field: Field,
-    rest: Option<Bytes>,
-}
-
-/// Finds the file part of a form. Everything before it is small; the file comes last.
-pub async fn file_part(request: &HttpRequest, form: &mut Multipart, config: &Config) -> Result<FilePart, Failure> {
-    let too_slow = || Failure::invalid("file", "upload.incomplete", "The beginning of the file did not arrive in time. Try again.");
-    timeout(config.client_silence, first_of_file(request, form, config.max_upload)).await.map_err(|_| too_slow())?
-}
-
-async fn first_of_file(request: &HttpRequest, form: &mut Multipart, most: u64) -> Result<FilePart, Failure> {
-    let length: Option<u64> = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let Some(length) = length else {
-        return Err(Failure::invalid("file", "upload.no_length", "The request does not say how long it is. Send a Content-Length."));
-    };
-    if length > most.saturating_add(BESIDE_THE_FILE) {
-        return Err(upload::too_large(length, most).into());
-    }
-    let broken = || Failure::invalid("file", "upload.incomplete", "The form did not arrive whole. Try again.");
-    for _ in 0..MOST_PARTS {
-        let next = form.next().await;
-        let Some(field) = next else { return Err(Failure::invalid("file", "file.none", "Choose a file.")) };
-        let mut field = field.map_err(|_| broken())?;
-        let disposition = field.content_disposition().cloned();
-        if field.name() != Some("file") {
-            let mut skipped = 0_u64;
-            while let Some(chunk) = field.next().await {
-                skipped += chunk.map_err(|_| broken())?.len() as u64;
-                if skipped > BESIDE_THE_FILE {
-                    return Err(Failure::invalid("file", "form.too_large", "The form holds more than a file beside the file."));
-                }
-            }
-            continue;
-        }
-        let name = disposition.as_ref().and_then(|disposition| {
-            disposition.get_filename_ext().and_then(extended).or_else(|| disposition.get_filename().map(str::to_owned))
-        });
-        let head = receive_file::read_head(&mut field).await.map_err(|_| broken())?;
-        // The length of the whole form bounds the file's; where the head is all of it, its size is known.
-        let exact = head.is_all();
-        let bytes = if exact { head.bytes.len() as u64 } else { length };
-        let name = name.as_deref().map(upload::base_name).unwrap_or_default().to_owned();
-        return Ok(FilePart { file: File { name, bytes, exact, head: head.bytes, sha256: None }, field, rest: head.rest });
-    }
-    Err(Failure::invalid("file", "form.too_many_parts", format!("The form has more than {MOST_PARTS} parts before the file.")))
-}
-
-/// The name in `filename*=UTF-8''…`.
-fn extended(value: &ExtendedValue) -> Option<String> {
-    String::from_utf8(value.value.clone()).ok()
-}
-
 /// Moves the file part of a form into the storage, and publishes it. A client that falls silent or drips is given up.
-pub async fn receive(
-    service: &Service,
-    actor: &Arc<Actor>,
-    image: ImageId,
-    mut part: FilePart,
-    form: &mut Multipart,
-) -> Result<(), Failure> {
+pub async fn receive(service: &Service, actor: &Arc<Actor>, image: ImageId, mut part: FilePart, form: &mut Form) -> Result<(), Failure> {
     // A script announced the exact size when the image was made; then the file must have it.
     if !part.file.exact {
         let announced = service.db.read(move |conn| find_image(conn, image)).await?;
@@ -185,16 +121,15 @@ pub async fn receive(
     if let Some(rest) = part.rest.take() {
         transfer.push(rest).await?;
     }
-    let transfer = receive_file::pump(transfer, &mut part.field, &service.config).await?;
-    drop(part);
-    match timeout(service.config.client_silence, form.next()).await {
-        Ok(None) => {}
-        Ok(Some(Ok(_))) => {
-            let failure =
-                Failure::invalid("file", "form.field_order", "The form goes on after the file. Send one file, as the last field.");
-            return Err(transfer.stop(Stopped::Refused, failure.to_string(), failure).await);
+    if let Some(mut field) = part.field.take() {
+        transfer = receive_file::pump(transfer, &mut field, &service.config).await?;
+    }
+    match form.end().await {
+        Ok(()) => {}
+        Err(failure) if failure.code() == Some("upload.incomplete") => {
+            return Err(receive_file::interrupted(transfer, "The end of the form did not arrive.".to_owned()).await);
         }
-        _ => return Err(receive_file::interrupted(transfer, "The end of the form did not arrive.".to_owned()).await),
+        Err(failure) => return Err(transfer.stop(Stopped::Refused, failure.to_string(), failure).await),
     }
     receive_file::publish(transfer).await
 }
@@ -210,10 +145,11 @@ pub async fn submit(
     service: Data<Service>,
     me: SignedIn,
     id: Path<ImageId>,
-    mut form: Multipart,
+    payload: Payload,
 ) -> Result<HttpResponse, Error> {
     let (me, cookie) = me.with_device(&service.config);
-    let received = match file_part(&request, &mut form, &service.config).await {
+    let mut form = Form::new(&request, payload, &service.config);
+    let received = match form.file_part().await {
         Ok(part) => receive(&service, &me.actor, *id, part, &mut form).await,
         Err(failed) => Err(failed),
     };
@@ -250,22 +186,12 @@ pub async fn download(request: HttpRequest, service: Data<Service>, me: SignedIn
 /// The file of an image, whole or in ranges, with its digest (RFC 9530).
 pub async fn file(request: &HttpRequest, service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<HttpResponse, Error> {
     let range = request.headers().get(header::RANGE).and_then(|range| range.to_str().ok());
-    let first = request.method() == actix_web::http::Method::GET && range.is_none_or(|range| range.starts_with("bytes=0-"));
+    let first = !is_head_only(request) && range.is_none_or(|range| range.starts_with("bytes=0-"));
     let (found, file) = download_image::run(service, actor, id, first).await?;
     let name = download_name(&found.image.name);
     let same_file = file.try_clone().map_err(Error::unexpected)?;
     let named = NamedFile::from_file(file, "image.iso").map_err(Error::unexpected)?;
-    let mut answer = named
-        .set_content_type("application/octet-stream".parse().map_err(Error::unexpected)?)
-        .set_content_disposition(ContentDisposition {
-            disposition: DispositionType::Attachment,
-            parameters: vec![DispositionParam::FilenameExt(ExtendedValue {
-                charset: header::Charset::Ext("UTF-8".to_owned()),
-                language_tag: None,
-                value: name.into_bytes(),
-            })],
-        })
-        .into_response(request);
+    let mut answer = named.set_content_type("application/octet-stream".parse().map_err(Error::unexpected)?).into_response(request);
     if let Some((at, end)) = bytes_of(&answer) {
         // Which bytes are asked for, and whether, is settled; they are read in our own way.
         let handle = service.handle(&found.storage);
@@ -274,8 +200,10 @@ pub async fn file(request: &HttpRequest, service: &Service, actor: &Arc<Actor>, 
             stream::try_unfold(sender, async |mut sender| Ok::<_, StorageError>(sender.next().await?.map(|piece| (piece, sender))));
         answer = answer.map_body(|_, _| SizedStream::new(end - at, Box::pin(pieces)).boxed());
     }
+    let kept = if answer.status().is_success() || answer.status() == StatusCode::NOT_MODIFIED { "private, no-cache" } else { "no-store" };
     let headers = answer.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
+    headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&saved_as(&name)).map_err(Error::unexpected)?);
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
     if let Some(digest) = found.image.sha256.as_deref().and_then(secret::unhex) {
         let value = format!("sha-256=:{}:", BASE64_STANDARD.encode(digest));
@@ -300,9 +228,46 @@ fn bytes_of(answer: &HttpResponse) -> Option<(u64, u64)> {
     Some((at, at + length))
 }
 
-/// The image's name as a file's name: what no file system takes is replaced.
+/// Says under which name a download is saved (RFC 6266). Letters and digits of ASCII stay, all else is escaped.
+fn saved_as(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
+    let escaped: String =
+        name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
+    format!("attachment; filename*=UTF-8''{escaped}")
+}
+
+/// The image's name as a file's name: what no file system takes is replaced, and a name that means a device on Windows is none here.
 fn download_name(name: &str) -> String {
     let safe: String = name.chars().map(|c| if c.is_control() || "/\\:*?\"<>|".contains(c) { '_' } else { c }).collect();
-    let safe = safe.trim().trim_end_matches('.').to_owned();
+    let safe = safe.trim().trim_end_matches(['.', ' ']).to_owned();
+    let stem = safe.split('.').next().unwrap_or_default().trim_end().to_uppercase();
+    let numbered = |device| stem.strip_prefix(device).is_some_and(|rest| "123456789¹²³".contains(rest) && rest.chars().count() == 1);
+    let device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$") || numbered("COM") || numbered("LPT");
+    let safe = if device || safe.is_empty() { format!("_{safe}") } else { safe };
     if safe.to_lowercase().ends_with(".iso") { safe } else { format!("{safe}.iso") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_saved_under_a_name_that_every_system_takes() {
+        let rows = [
+            ("Debian 13", "Debian 13.iso"),
+            ("Debian.ISO", "Debian.ISO"),
+            ("a/b\\c:d", "a_b_c_d.iso"),
+            ("../../etc/passwd", ".._.._etc_passwd.iso"),
+            ("name. . ", "name.iso"),
+            ("CON", "_CON.iso"),
+            ("con.iso", "_con.iso"),
+            ("Lpt1 .txt", "_Lpt1 .txt.iso"),
+            ("COM10", "COM10.iso"),
+            ("...", "_.iso"),
+            (".iso", ".iso"),
+        ];
+        for (name, file) in rows {
+            assert_eq!(download_name(name), file, "{name}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ pub mod content;
 pub mod deletion;
 pub mod edit;
 pub mod export;
+pub mod file_form;
 pub mod list;
 pub mod selection;
 pub mod show;
