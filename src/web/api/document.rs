@@ -78,8 +78,12 @@ fn complete_operation(method: &str, operation: &mut Value) {
     let sends = !operation["requestBody"].is_null();
     let sends_json = !operation["requestBody"]["content"]["application/json"].is_null();
     let conditional = operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "If-Match"));
-    let mut refusals: Vec<(u16, &str)> =
-        vec![(400, "The request or its query cannot be understood."), (500, "The service met an error that it does not know.")];
+    let mut refusals: Vec<(u16, &str)> = vec![
+        (400, "The request or its query cannot be understood."),
+        (414, "The address is longer than 16 KiB."),
+        (417, "The Expect header asks for something that the service does not do."),
+        (500, "The service met an error that it does not know."),
+    ];
     if !open {
         refusals.extend([
             (401, "There is no token, or one that is not valid."),

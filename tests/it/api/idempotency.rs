@@ -25,13 +25,13 @@ two_databases! {
         assert_eq!(again.header("content-type"), "application/json");
         assert_eq!((app.count("images"), lines), (1, vec![]));
         // Refusals are answers too.
-        let refused = post(&program, "/images", "k-2", &new).await.refused(422, "name.taken");
+        let refused = post(&program, "/images", "k-2", &new).await.refused(409, "name.taken");
         app.sql("UPDATE images SET name_key = 'other'");
-        let again = post(&program, "/images", "k-2", &new).await.refused(422, "name.taken");
+        let again = post(&program, "/images", "k-2", &new).await.refused(409, "name.taken");
         assert_eq!((again.text(), again.header("idempotency-replayed")), (refused.text(), "true"));
         // Another key is another request, and without a key nothing is remembered.
         post(&program, "/images", "k-3", &new).await.expect(201);
-        program.post("/images", new.clone()).await.refused(422, "name.taken");
+        program.post("/images", new.clone()).await.refused(409, "name.taken");
         // So are bodies that are not there.
         let id = first.json()["id"].as_str().unwrap().to_owned();
         for _ in 0..2 {
@@ -50,7 +50,7 @@ two_databases! {
         // Another token of the same person gets the same answer, another person makes a request of their own.
         post(&app.program("all"), "/clusters", "k", &cluster).await.expect(201);
         app.user("bob@example.org", "administrator").await;
-        post(&app.program_of("bob@example.org", "all"), "/clusters", "k", &cluster).await.refused(422, "name.taken");
+        post(&app.program_of("bob@example.org", "all"), "/clusters", "k", &cluster).await.refused(409, "name.taken");
         assert_eq!(app.count("clusters"), 2);
         for key in ["", "a b", "é", &"x".repeat(256)] {
             post(&program, "/clusters", key, &cluster).await.refused(400, "idempotency.key");
@@ -81,7 +81,7 @@ two_databases! {
         let (one, other) = join(post(&program, "/clusters", "x1", &json!({ "name": "same" })), post(&program, "/clusters", "x2", &json!({ "name": "same" }))).await;
         let mut statuses = [one.status.as_u16(), other.status.as_u16()];
         statuses.sort_unstable();
-        assert_eq!(statuses, [201, 422]);
+        assert_eq!(statuses, [201, 409]);
     }
 
     async fn a_failure_of_the_service_is_not_remembered(start: Start) {
@@ -104,9 +104,9 @@ two_databases! {
         app.sql("UPDATE requests SET answer = NULL");
         post(&program, "/clusters", "k", &cluster).await.refused(409, "idempotency.in_progress");
         app.sql("UPDATE requests SET created_at = created_at - 601000000");
-        post(&program, "/clusters", "k", &cluster).await.refused(422, "name.taken");
+        post(&program, "/clusters", "k", &cluster).await.refused(409, "name.taken");
         app.sql("UPDATE requests SET created_at = created_at - 86401000000");
-        let anew = post(&program, "/clusters", "k", &cluster).await.refused(422, "name.taken");
+        let anew = post(&program, "/clusters", "k", &cluster).await.refused(409, "name.taken");
         assert_eq!(anew.header("idempotency-replayed"), "");
         app.sql("UPDATE requests SET created_at = created_at - 86401000000");
         vmimg::jobs::sweep(&app.service).await.unwrap();

@@ -76,7 +76,7 @@ two_databases! {
         app.sql("UPDATE storages SET free_bytes = 100000000000000");
         let rows = [
             ("/name", json!(" "), 422, "name.empty"),
-            ("/name", json!("TAKEN"), 422, "name.taken"),
+            ("/name", json!("TAKEN"), 409, "name.taken"),
             ("/name", json!("x".repeat(256)), 422, "name.too_long"),
             ("/name", json!("a\u{202e}b"), 422, "name.control"),
             ("/note", json!("y".repeat(4_097)), 422, "note.too_long"),
@@ -183,7 +183,7 @@ two_databases! {
         program.image("taken", &iso("ONE")).await;
         let image = format!("/images/{}", program.image("x", &iso("TWO")).await);
         for (change, status, code) in [
-            (json!({ "name": "Taken" }), 422, "name.taken"),
+            (json!({ "name": "Taken" }), 409, "name.taken"),
             (json!({ "name": "" }), 422, "name.empty"),
             (json!({ "note": "\u{1b}" }), 422, "note.control"),
             (json!({ "os": "x" }), 422, "os.none"),
@@ -270,7 +270,7 @@ two_databases! {
             program.get(&format!("/events?{query}")).await.refused(400, "query.invalid");
         }
         program.get("/storages?kind=nfs").await.refused(400, "query.invalid");
-        program.get(&format!("/images?{}", "type=installation&".repeat(2_000))).await.expect(200);
+        program.get(&format!("/images?{}", "type=installation&".repeat(900))).await.expect(200);
         program.get("/images?q=&type=installation&type=base&status=available&os=other&sort=-size&limit=200").await.expect(200);
     }
 

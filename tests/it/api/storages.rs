@@ -42,7 +42,7 @@ two_databases! {
         program.send(Method::PATCH, &here, "\"9\"", json!({ "name": "x" })).await.refused(412, "changed_meanwhile");
         let changed = program.send(Method::PATCH, &here, "\"1\"", json!({ "name": "renamed" })).await.expect(200);
         assert_eq!((changed.header("etag"), &changed.json()["name"]), ("\"2\"", &json!("renamed")));
-        program.patch(&here, json!({ "name": "local" })).await.refused(422, "name.taken");
+        program.patch(&here, json!({ "name": "local" })).await.refused(409, "name.taken");
         program.patch(&here, json!({ "path": "/etc" })).await.refused(422, "storage.not_allowed");
         let moved = app.dir().join("media/moved");
         std::fs::rename(&path, &moved).unwrap();
@@ -106,7 +106,7 @@ two_databases! {
         for (member, value, pointer, code) in rows {
             let mut new = whole.clone();
             new[member] = value;
-            let refused = program.post("/storages", new).await.refused(422, code);
+            let refused = program.post("/storages", new).await.refused(if code == "name.taken" { 409 } else { 422 }, code);
             assert_eq!(refused.json()["errors"][0]["pointer"], pointer, "{}", refused.text());
         }
         for host in [json!(null), json!("x"), json!(NOTHING)] {
@@ -127,8 +127,8 @@ two_databases! {
         assert_eq!((changed.header("etag"), &changed.json()["name"], &changed.json()["note"]), ("\"2\"", &json!("Berlin"), &json!("m")));
         program.send(Method::PATCH, &here, "\"1\"", json!({ "note": "l" })).await.refused(412, "changed_meanwhile");
         program.send(Method::PATCH, &here, "", json!({ "note": "l" })).await.refused(428, "precondition.missing");
-        program.patch(&here, json!({ "name": "default" })).await.refused(422, "name.taken");
-        program.post("/clusters", json!({ "name": "BERLIN" })).await.refused(422, "name.taken");
+        program.patch(&here, json!({ "name": "default" })).await.refused(409, "name.taken");
+        program.post("/clusters", json!({ "name": "BERLIN" })).await.refused(409, "name.taken");
         assert_eq!(program.get("/clusters").await.expect(200).json()["items"].as_array().unwrap().len(), 2);
         program.send(Method::DELETE, &here, "\"1\"", json!(null)).await.refused(412, "changed_meanwhile");
         program.send(Method::DELETE, &here, "\"2\"", json!(null)).await.expect(204);
