@@ -1,6 +1,6 @@
 //! The disk that records, and disks that are built from the record.
 //!
-//! A new ext4 lies in a file; QEMU's storage daemon offers that file through FUSE and writes every write and flush into a log, in the
+//! A new file system lies in a file; QEMU's storage daemon offers that file through FUSE and writes every write and flush into a log, in the
 //! format of the kernel's dm-log-writes. A loop device on it is what gets mounted. Making the file system is not recorded.
 
 use std::{
@@ -18,22 +18,22 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::{Result, fail};
 
-/// Bytes of a disk: what the service keeps free on every storage, and room for the images.
-pub const DISK_BYTES: u64 = 192 << 20;
+/// Bytes of a disk: what the service keeps free on every storage, room for the images, and the least that mkfs.xfs makes.
+pub const DISK_BYTES: u64 = 320 << 20;
 
 /// The programs that are started, and where Debian has them.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("unshare", "util-linux"),
     ("losetup", "mount"),
     ("mkfs.ext4", "e2fsprogs"),
-    ("mount", "mount"),
     ("qemu-storage-daemon", "qemu-system-common"),
     ("strace", "strace"),
 ];
 
 /// Fails with words for all that this machine lacks.
-pub fn look_for_what_is_needed() -> Result<()> {
+pub fn look_for_what_is_needed(short: bool) -> Result<()> {
     let mut missing = Vec::new();
+    let more: &[_] = if short { &[] } else { &[("mkfs.xfs", "xfsprogs"), ("mkfs.btrfs", "btrfs-progs")] };
     if !rustix::process::geteuid().is_root() {
         missing.push("the rights of root (for mounts and loop devices)".to_owned());
     }
@@ -45,7 +45,7 @@ pub fn look_for_what_is_needed() -> Result<()> {
             missing.push(format!("{device} ({failed})"));
         }
     }
-    for (program, package) in PROGRAMS {
+    for (program, package) in PROGRAMS.iter().chain(more) {
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
         if !path.split(':').any(|folder| Path::new(folder).join(program).is_file()) {
             missing.push(format!("{program} (Debian's package {package})"));
@@ -124,18 +124,51 @@ impl Drop for Loop {
     }
 }
 
+/// What is made on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileSystem {
+    Ext4,
+    Xfs,
+    Btrfs,
+}
+
+impl FileSystem {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
+        }
+    }
+
+    /// The program that makes it, and its arguments.
+    fn make(self, disk: &str) -> Result<()> {
+        match self {
+            Self::Ext4 => {
+                let inodes = "lazy_itable_init=0,lazy_journal_init=0";
+                call("mkfs.ext4", &["-q", "-F", "-b", "4096", "-N", "1024", "-J", "size=4", "-E", inodes, disk])
+            }
+            Self::Xfs => call("mkfs.xfs", &["-q", "-f", disk]),
+            Self::Btrfs => call("mkfs.btrfs", &["-q", "-f", disk]),
+        }
+        .map(drop)
+    }
+
+    /// Mounts one, which replays its journal. Several copies of one disk can be mounted at once.
+    pub fn mount(self, device: &str, at: &Path) -> std::io::Result<Mounted> {
+        let options = if self == Self::Xfs { Some(c"nouuid") } else { None };
+        rustix::mount::mount(device, at, self.name(), MountFlags::NOATIME, options)?;
+        Ok(Mounted { at: at.to_owned() })
+    }
+}
+
 /// A mounted disk. Unmounted when dropped.
 pub struct Mounted {
     at: PathBuf,
 }
 
 impl Mounted {
-    /// Mounts an ext4, which replays its journal.
-    pub fn ext4(device: &str, at: &Path) -> std::io::Result<Self> {
-        rustix::mount::mount(device, at, "ext4", MountFlags::NOATIME, None::<&std::ffi::CStr>)?;
-        Ok(Self { at: at.to_owned() })
-    }
-
     /// Mounts a file system in memory.
     pub fn memory(at: &Path, bytes: u64) -> std::io::Result<Self> {
         let data = std::ffi::CString::new(format!("size={bytes}"))?;
@@ -184,14 +217,13 @@ impl Drop for Daemon {
 
 impl Recorder {
     /// Makes the disk in `folder` and mounts it at `at`. `base.raw` is the disk before, `log.raw` the record.
-    pub fn start(folder: &Path, at: &Path) -> Result<Self> {
+    pub fn start(folder: &Path, at: &Path, file_system: FileSystem) -> Result<Self> {
         let path = |name: &str| folder.join(name).display().to_string();
         let (disk, base, log, export) = (path("disk.raw"), path("base.raw"), path("log.raw"), path("export.img"));
         File::create(&disk)?.set_len(DISK_BYTES)?;
         File::create(&log)?.set_len(4 << 30)?;
         File::create(&export)?;
-        let layout = ["-q", "-F", "-b", "4096", "-N", "1024", "-J", "size=4", "-E", "lazy_itable_init=0,lazy_journal_init=0", &disk];
-        call("mkfs.ext4", &layout)?;
+        file_system.make(&disk)?;
         call("cp", &["--sparse=always", &disk, &base])?;
         // What the recorded disk is asked to flush need not be flushed by the disk below it.
         let below = |node: &str, file: &str| format!("driver=file,node-name={node},filename={file},cache.no-flush=on");
@@ -219,7 +251,7 @@ impl Recorder {
         }
         let device = Loop::on(Path::new(&export))?;
         fs::create_dir_all(at)?;
-        let mounted = Mounted::ext4(&device.device, at).map_err(|failed| format!("the new disk cannot be mounted: {failed}"))?;
+        let mounted = file_system.mount(&device.device, at).map_err(|failed| format!("the new disk cannot be mounted: {failed}"))?;
         Ok(Self { mounted: Some(mounted), device: Some(device), daemon, log: PathBuf::from(log) })
     }
 

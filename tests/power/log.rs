@@ -27,6 +27,13 @@ pub struct Entry {
     data: Option<Arc<Vec<u8>>>,
 }
 
+impl Entry {
+    /// Whether it changes the disk, and is not a mere flush.
+    pub fn writes(&self) -> bool {
+        self.bytes > 0
+    }
+}
+
 /// Reads a whole record.
 pub fn read(path: &Path) -> Result<Vec<Entry>> {
     let file = File::open(path)?;
@@ -129,7 +136,7 @@ impl Player {
             self.unflushed.clear();
         }
         self.all.apply(entry);
-        if entry.bytes > 0 {
+        if entry.writes() {
             self.unflushed.push(entry.clone());
         }
     }

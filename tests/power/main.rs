@@ -10,8 +10,9 @@
 //! finds nothing there would find nothing anywhere.
 //!
 //! ```text
-//! power            everything, with the long workload
-//! power --short    the same with a shorter workload, as in `make checks`
+//! power            everything, with the long workload on ext4, and the shorter one on xfs and btrfs
+//! power --short    only the shorter workload, on ext4, as in `make checks`
+//! power --only FS  only what is done on this file system
 //! power --seed N   the same random subsets again, of another recording
 //! ```
 //!
@@ -37,6 +38,7 @@ use std::{
 };
 
 use crate::{
+    disk::FileSystem,
     replay::{Outcome, Plan},
     tamper::Without,
     workload::{Length, Records},
@@ -55,8 +57,9 @@ pub fn fail<T>(words: impl Display) -> Result<T> {
 const INSIDE: &str = "POWER_LABORATORY_INSIDE";
 
 /// One recording and its replay.
-struct Experiment {
+pub struct Experiment {
     name: &'static str,
+    file_system: FileSystem,
     records: Records,
     length: Length,
     without: Option<Without>,
@@ -81,7 +84,7 @@ fn main() -> ExitCode {
 
 /// Starts this program again where its mounts are seen by nobody else and vanish with it, as do the processes that it starts.
 fn enter(arguments: &[String]) -> Result<()> {
-    disk::look_for_what_is_needed()?;
+    disk::look_for_what_is_needed(is_short(arguments))?;
     let failed = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--"])
         .arg(std::env::current_exe()?)
@@ -91,8 +94,12 @@ fn enter(arguments: &[String]) -> Result<()> {
     fail(format!("unshare could not be started: {failed}"))
 }
 
+fn is_short(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "--short")
+}
+
 fn run(arguments: &[String]) -> Result<()> {
-    let short = arguments.iter().any(|argument| argument == "--short");
+    let short = is_short(arguments);
     let seed = match arguments.iter().position(|argument| argument == "--seed") {
         Some(at) => match arguments.get(at + 1).and_then(|text| text.parse().ok()) {
             Some(seed) => seed,
@@ -100,6 +107,7 @@ fn run(arguments: &[String]) -> Result<()> {
         },
         None => getrandom::u64().map_err(|failed| failed.to_string())?,
     };
+    let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
     let binary = match std::env::var_os("VMIMG_BINARY") {
         Some(path) => std::path::absolute(path)?,
         None => PathBuf::from(env!("CARGO_BIN_EXE_vmimg")),
@@ -112,14 +120,26 @@ fn run(arguments: &[String]) -> Result<()> {
     let length = if short { Length::Short } else { Length::Long };
     let full = Plan { seed, subsets: 6, restarts: if short { 6 } else { 30 } };
     let proof = Plan { seed, subsets: 1, restarts: 0 };
-    let proof = |name, records, without| Experiment { name, records, length: Length::Proof, without: Some(without), plan: proof };
-    let experiments = [
-        Experiment { name: "records and images on the disk", records: Records::Inside, length, without: None, plan: full },
-        Experiment { name: "images on the disk, records elsewhere", records: Records::Outside, length, without: None, plan: full },
-        proof("without the flush of an image's file", Records::Outside, Without::File),
-        proof("without the flushes of an image's folders", Records::Outside, Without::Folders),
-        proof("without the flush of the records", Records::Inside, Without::Records),
+    let (inside, outside) = ("records and images on the disk", "images on the disk, records elsewhere");
+    let of = |file_system, length, plan, records, without, name| Experiment { name, file_system, records, length, without, plan };
+    let whole = |file_system, length, records, name| of(file_system, length, full, records, None, name);
+    let proof = |records, without, name| of(FileSystem::Ext4, Length::Proof, proof, records, Some(without), name);
+    let mut experiments = vec![
+        whole(FileSystem::Ext4, length, Records::Inside, inside),
+        whole(FileSystem::Ext4, length, Records::Outside, outside),
+        proof(Records::Outside, Without::File, "without the flush of an image's file"),
+        proof(Records::Outside, Without::Folders, "without the flushes of an image's folders"),
+        proof(Records::Inside, Without::Records, "without the flush of the records"),
     ];
+    if !short {
+        for file_system in [FileSystem::Xfs, FileSystem::Btrfs] {
+            experiments.push(whole(file_system, Length::Short, Records::Inside, inside));
+            experiments.push(whole(file_system, Length::Short, Records::Outside, outside));
+        }
+    }
+    if let Some(only) = only {
+        experiments.retain(|experiment| experiment.file_system.name() == only);
+    }
     let mut wrong = Vec::new();
     for experiment in &experiments {
         let folder = tempfile::Builder::new().prefix("power-").tempdir_in(env!("CARGO_TARGET_TMPDIR"))?.keep();
@@ -151,13 +171,14 @@ fn end_at_signals() -> Result<()> {
 /// True if the experiment ended as it should: without a violation, or with some where a flush was taken out.
 fn conduct(experiment: &Experiment, binary: &Path, folder: &Path) -> Result<bool> {
     let begun = Instant::now();
-    let recording = workload::record(binary, folder, experiment.records, experiment.length, experiment.without)?;
+    let recording = workload::record(binary, folder, experiment)?;
     let recorded = begun.elapsed();
-    let Outcome { entries, flushes, states, violations, restarts, restarts_wrong, first } =
+    let Outcome { writes, flushes, states, violations, restarts, restarts_wrong, first } =
         replay::run(&recording, binary, folder, &experiment.plan)?;
     println!(
-        "{}: {entries} writes and {flushes} flushes, {} acknowledgements; {states} states, {violations} violate; service started on {restarts}, \
+        "{}, {}: {writes} writes and {flushes} flushes, {} acknowledgements; {states} states, {violations} violate; service started on {restarts}, \
          wrong on {restarts_wrong}; recorded in {:.1} s, replayed in {:.1} s",
+        experiment.file_system.name(),
         experiment.name,
         recording.ledger.facts.len(),
         recorded.as_secs_f64(),

@@ -31,7 +31,7 @@ pub struct Plan {
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    pub entries: usize,
+    pub writes: usize,
     pub flushes: usize,
     pub states: usize,
     pub violations: usize,
@@ -78,7 +78,9 @@ pub fn run(recording: &Recording, binary: &Path, folder: &Path, plan: &Plan) -> 
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| fail("a worker panicked")))
     })?;
     let found = work.found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Ok(Outcome { entries: entries.len(), flushes: entries.iter().filter(|entry| entry.flush).count(), ..found })
+    let writes = entries.iter().filter(|entry| entry.writes()).count();
+    let flushes = entries.iter().filter(|entry| entry.flush).count();
+    Ok(Outcome { writes, flushes, ..found })
 }
 
 /// The states on whose disks the service is started, and by which of their variants.
@@ -172,7 +174,7 @@ impl Work<'_> {
 
     fn look(&self, image: &Image, scratch: &Scratch, state: usize) -> Result<Vec<String>> {
         scratch.lay(image.blocks())?;
-        match Mounted::ext4(&scratch.device.device, &scratch.mount_point) {
+        match self.recording.file_system.mount(&scratch.device.device, &scratch.mount_point) {
             Err(failed) => Ok(vec![format!("the disk cannot be mounted: {failed}")]),
             Ok(mounted) => {
                 let wrong = check::run(self.recording, &scratch.mount_point, state as u64);

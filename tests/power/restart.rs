@@ -13,7 +13,7 @@ use diesel::{QueryableByName, RunQueryDsl, SqliteConnection, sql_query, sql_type
 use crate::{
     Result,
     console::{ADMIN, Console, Place},
-    disk::{Mounted, Scratch},
+    disk::Scratch,
     workload::{Recording, Records, look_into, rows, sha256},
 };
 
@@ -29,7 +29,7 @@ struct Word {
 /// What is wrong with the service on this disk, as it was after `entries`.
 pub fn run(recording: &Recording, binary: &Path, folder: &Path, scratch: &Scratch, entries: u64) -> Result<Vec<String>> {
     // The records name the place where the disk was mounted when they were written.
-    let mounted = match Mounted::ext4(&scratch.device.device, &recording.mounted_at) {
+    let mounted = match recording.file_system.mount(&scratch.device.device, &recording.mounted_at) {
         Ok(mounted) => mounted,
         Err(failed) => return Ok(vec![format!("the disk cannot be mounted: {failed}")]),
     };

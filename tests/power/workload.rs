@@ -15,9 +15,9 @@ use diesel::{Connection, QueryableByName, RunQueryDsl, SqliteConnection, connect
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Result,
+    Experiment, Result,
     console::{ADMIN, Browser, Console, Place},
-    disk::Recorder,
+    disk::{FileSystem, Recorder},
     fail,
     ledger::{Ledger, Row, Writer},
     tamper::{Tamper, Without},
@@ -45,6 +45,7 @@ pub enum Length {
 
 /// A record and what belongs to it.
 pub struct Recording {
+    pub file_system: FileSystem,
     pub records: Records,
     pub ledger: Ledger,
     /// Where the disk was mounted, and where the records say that the storages lie.
@@ -125,9 +126,10 @@ struct Desk<'work> {
 }
 
 /// Records the workload.
-pub fn record(binary: &Path, folder: &Path, records: Records, length: Length, without: Option<Without>) -> Result<Recording> {
+pub fn record(binary: &Path, folder: &Path, experiment: &Experiment) -> Result<Recording> {
+    let Experiment { file_system, records, length, without, .. } = *experiment;
     let mounted_at = folder.join("disk");
-    let recorder = Recorder::start(folder, &mounted_at)?;
+    let recorder = Recorder::start(folder, &mounted_at, file_system)?;
     let ledger = Writer::new(recorder.counter()?);
     let data = if records == Records::Inside { mounted_at.join("data") } else { folder.join("data") };
     let place = Place { data, media: mounted_at.clone(), log: folder.join("service.log") };
@@ -160,7 +162,7 @@ pub fn record(binary: &Path, folder: &Path, records: Records, length: Length, wi
     if ledger.facts.is_empty() {
         return fail("nothing was acknowledged, so a pass would mean nothing");
     }
-    Ok(Recording { records, ledger, mounted_at, browser })
+    Ok(Recording { file_system, records, ledger, mounted_at, browser })
 }
 
 fn watch(database: &Path, ledger: &Writer, done: &AtomicBool) -> Result<()> {
