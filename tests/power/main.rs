@@ -160,7 +160,8 @@ fn end_at_signals() -> Result<()> {
     let (mut interrupt, mut terminate) = (signals.0?, signals.1?);
     std::thread::spawn(move || {
         runtime.block_on(async move {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            let signal = tokio::select! { _ = interrupt.recv() => "SIGINT", _ = terminate.recv() => "SIGTERM" };
+            eprintln!("power: ended by {signal}");
         });
         disk::give_back();
         std::process::exit(130);
