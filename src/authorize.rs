@@ -8,7 +8,7 @@ use std::{fmt::Display, marker::PhantomData, sync::Arc};
 
 use crate::{
     clock,
-    db::{Conn, Db, Tx, events, events::Author, people, tokens},
+    db::{Conn, Db, Tx, counts::Counts, events, events::Author, people, tokens},
     domain::{
         access::{Denial, Holdings, Privilege, Role, Scopes},
         audit::{Action, Entry, Object, ObjectKind, Outcome},
@@ -166,12 +166,18 @@ impl<R: Right> Granted<R> {
 pub struct Viewer {
     actor: Arc<Actor>,
     holdings: Holdings,
+    counts: Counts,
 }
 
 impl Viewer {
     /// Who looks.
     pub fn actor(&self) -> &Actor {
         &self.actor
+    }
+
+    /// What was counted a moment ago.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// Whether things with this privilege are shown.
@@ -233,10 +239,10 @@ pub async fn look<T: Send + 'static>(
     actor: &Arc<Actor>,
     query: impl FnOnce(&mut Conn, &Viewer) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let viewer = actor.clone();
+    let (viewer, counts) = (actor.clone(), db.counts().clone());
     let read = db.read(move |conn| {
         let holdings = viewer.holdings(conn)?;
-        query(conn, &Viewer { actor: viewer, holdings })
+        query(conn, &Viewer { actor: viewer, holdings, counts })
     });
     let answer = read.await;
     record(db, actor, &answer, Action::Other, ObjectKind::Service, String::new()).await?;
@@ -250,10 +256,10 @@ pub async fn anywhere<T: Send + 'static>(
     privilege: Privilege,
     change: impl FnOnce(&mut Tx<'_>, &Viewer) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    let writer = actor.clone();
+    let (writer, counts) = (actor.clone(), db.counts().clone());
     let write = db.write(move |tx| {
         let holdings = writer.holdings(tx.conn())?;
-        let viewer = Viewer { actor: writer, holdings };
+        let viewer = Viewer { actor: writer, holdings, counts };
         viewer.require(tx.conn(), privilege)?;
         change(tx, &viewer)
     });

@@ -3,9 +3,10 @@
 //! Every change of a status is an UPDATE that filters on the states it may follow and, where bytes are concerned, on the transfer's fence;
 //! the count of changed rows tells whether it happened. Reading never loads an image that is being deleted.
 
+mod legs;
 mod list;
 
-pub use list::{Filter, Row, Sort, count, list, shown_in_sql};
+pub use list::{Filter, Row, Sort, count, list};
 
 use diesel::prelude::*;
 

@@ -11,6 +11,7 @@ mod pool;
 
 pub mod bulk;
 pub mod clusters;
+pub mod counts;
 pub mod cursor;
 pub mod drafts;
 pub mod events;
@@ -90,6 +91,7 @@ pub struct Db {
     /// One place for each connection, for reading and for writing.
     readers: Arc<Semaphore>,
     writers: Arc<Semaphore>,
+    counts: counts::Counts,
 }
 
 /// An open write transaction.
@@ -111,7 +113,12 @@ impl Db {
         let (readers, writers) = pool.places();
         let readers = Arc::new(Semaphore::new(readers));
         let writers = writers.map_or_else(|| readers.clone(), |writers| Arc::new(Semaphore::new(writers)));
-        Ok(Self { pool, readers, writers })
+        Ok(Self { pool, readers, writers, counts: counts::Counts::default() })
+    }
+
+    /// What was counted a moment ago.
+    pub fn counts(&self) -> &counts::Counts {
+        &self.counts
     }
 
     /// Reads, off the async threads.
@@ -157,7 +164,10 @@ impl Db {
         begin(conn).map_err(DbError::from)?;
         match change(&mut Tx { conn }) {
             Ok(done) => match <Conn as Connection>::TransactionManager::commit_transaction(conn) {
-                Ok(()) => Ok(done),
+                Ok(()) => {
+                    self.counts.written();
+                    Ok(done)
+                }
                 Err(failed) => {
                     roll_back(conn);
                     Err(E::from(DbError::from(failed)))

@@ -169,6 +169,16 @@ pub fn clusters_of(conn: &mut Conn) -> DbResult<HashMap<String, Vec<(ClusterId, 
     Ok(found)
 }
 
+/// The storages that serve these clusters: connected datastores, and local storages of their hosts.
+pub fn serving(conn: &mut Conn, clusters: &[String]) -> DbResult<Vec<String>> {
+    let mut found: Vec<String> =
+        connections::table.filter(connections::cluster_id.eq_any(clusters)).select(connections::storage_id).load(conn)?;
+    let local: Vec<String> =
+        storages::table.inner_join(hosts::table).filter(hosts::cluster_id.eq_any(clusters)).select(storages::id).load(conn)?;
+    found.extend(local);
+    Ok(found)
+}
+
 /// The columns of a storage that was just seen healthy at its place, whether it is new there or has come back.
 #[derive(Insertable, AsChangeset)]
 #[diesel(table_name = storages, treat_none_as_null = true)]

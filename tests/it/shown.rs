@@ -1,11 +1,16 @@
 //! The status that is filtered in SQL is the one that is shown.
 
 use vmimg::{
-    db::images::shown_in_sql,
+    db::{
+        counts::Counts,
+        images::{self, Filter},
+        storages,
+    },
     domain::{
         image::{FileState, Shown, Stored},
         storage::Health,
     },
+    operations::Failure,
 };
 
 use super::support::{Left, iso};
@@ -24,8 +29,12 @@ two_databases! {
                     let shown = Shown::of(stored, health, file);
                     let combination = format!("{stored:?} {health:?} {file:?}");
                     for asked in Shown::ALL.iter().copied() {
-                        let condition = shown_in_sql(asked);
-                        let found = app.count(&format!("images JOIN storages ON storages.id = images.storage_id WHERE images.status <> 'deleting' AND {condition}"));
+                        let filter = Filter { shown: vec![asked], ..Filter::default() };
+                        let found: Result<u64, Failure> = app.service.db.read_now(|conn| {
+                            let all = storages::all(conn, None)?;
+                            Ok(images::count(conn, &Counts::default(), &all, &filter, 10)?)
+                        });
+                        let found = found.unwrap();
                         assert_eq!(found == 1, shown == Some(asked), "{combination} as {asked:?}");
                         let page = app.admin().get(&format!("/images?status={}", asked.as_str())).await.expect(200);
                         assert_eq!(page.text().contains(&id), shown == Some(asked), "{combination} as {asked:?} on the page");

@@ -19,7 +19,7 @@ use crate::{
     authorize::{self, right},
     db::{
         images::{self, Filter, Sort},
-        usage,
+        storages, usage,
     },
     domain::{access::Privilege, ids::ImageId, text::fold},
     media::os_catalogue,
@@ -87,7 +87,8 @@ pub async fn list(request: HttpRequest, service: Data<Service>, caller: Caller) 
     let (slice, machines) = authorize::look(&service.db, &caller.actor, move |conn, viewer| {
         // Whoever may see no image is shown an empty list.
         let limit = if viewer.reads(Privilege::ReadImage)? { asked.limit } else { 0 };
-        let mut slice = images::list(conn, &filter, sort, descending, &asked.page, limit)?;
+        let all = storages::all(conn, None)?;
+        let mut slice = images::list(conn, viewer.counts(), &all, &filter, sort, descending, &asked.page, limit)?;
         slice.has_next &= limit > 0;
         let ids: Vec<ImageId> = slice.rows.iter().map(|row| row.found.image.id).collect();
         let machines = usage::machines_of(conn, &ids)?;

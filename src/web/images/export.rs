@@ -10,7 +10,7 @@ use futures_util::stream;
 use super::list::View;
 use crate::{
     authorize,
-    db::{cursor::Page, images, usage},
+    db::{cursor::Page, images, storages, usage},
     domain::access::Privilege,
     operations::{Failure, Service, system_name},
     web::{error::Error, form::Fields, session::SignedIn},
@@ -29,7 +29,8 @@ pub async fn show(request: HttpRequest, service: Data<Service>, me: SignedIn) ->
             let asked = view.clone();
             let (slice, machines) = authorize::look(&service.db, &me.actor, move |conn, viewer| {
                 let most = if viewer.sees(Privilege::ReadImage) { BATCH } else { 0 };
-                let slice = images::list(conn, &asked.filter, asked.sort, asked.descending, &asked.page, most)?;
+                let all = storages::all(conn, None)?;
+                let slice = images::list(conn, viewer.counts(), &all, &asked.filter, asked.sort, asked.descending, &asked.page, most)?;
                 let ids: Vec<_> = slice.rows.iter().map(|row| row.found.image.id).collect();
                 let machines = usage::machines_of(conn, &ids)?;
                 Ok::<_, Failure>((slice, machines))

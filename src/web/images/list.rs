@@ -230,15 +230,19 @@ pub async fn show(request: HttpRequest, service: Data<Service>, me: SignedIn) ->
     let device = me.actor.device.clone();
     let asked = view.clone();
     let (rows, matching, all_storages, all_clusters, visible) = authorize::look(&service.db, &me.actor, move |conn, viewer| {
-        let all_storages = if viewer.sees(Privilege::ReadStorage) { storages::all(conn, None)? } else { Vec::new() };
+        let all_storages = storages::all(conn, None)?;
         let all_clusters = if viewer.sees(Privilege::ReadCluster) { clusters::all(conn)? } else { Vec::new() };
         let visible = viewer.sees(Privilege::ReadImage);
         let filter = if visible { asked.filter } else { Filter::default() };
-        let slice = images::list(conn, &filter, asked.sort, asked.descending, &asked.page, if visible { asked.size } else { 0 })?;
+        let (counts, most) = (viewer.counts(), if visible { asked.size } else { 0 });
+        let slice = images::list(conn, counts, &all_storages, &filter, asked.sort, asked.descending, &asked.page, most)?;
         let ids: Vec<_> = slice.rows.iter().map(|row| row.found.image.id).collect();
         let machines = usage::machines_of(conn, &ids)?;
-        let matching = if visible { images::count(conn, &filter, COUNTED + 1)? } else { 0 };
-        Ok(((slice, machines), matching, all_storages, all_clusters, visible))
+        let matching = if visible { images::count(conn, counts, &all_storages, &filter, COUNTED + 1)? } else { 0 };
+        // Another process may have added rows since they were counted.
+        let matching = matching.max(slice.rows.len() as u64);
+        let named = if viewer.sees(Privilege::ReadStorage) { all_storages } else { Vec::new() };
+        Ok(((slice, machines), matching, named, all_clusters, visible))
     })
     .await?;
     let (slice, machines) = rows;

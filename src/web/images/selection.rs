@@ -9,7 +9,7 @@ use crate::{
     db::{
         cursor::Page,
         images::{self, Found},
-        usage,
+        storages, usage,
     },
     domain::{access::Privilege, ids::ImageId, size, text::FieldError},
     operations::{Failure, Service, delete_image},
@@ -49,7 +49,8 @@ async fn find(service: &Service, me: &SignedIn, fields: &Fields) -> Result<(Vec<
             return Ok((Vec::new(), false));
         }
         let (found, more): (Vec<Found>, bool) = if all_matching {
-            let slice = images::list(conn, &view.filter, view.sort, view.descending, &Page::First, MOST)?;
+            let all = storages::all(conn, None)?;
+            let slice = images::list(conn, viewer.counts(), &all, &view.filter, view.sort, view.descending, &Page::First, MOST)?;
             (slice.rows.into_iter().map(|row| row.found).collect(), slice.has_next)
         } else {
             (images::by_ids(conn, &ids)?, ids.len() > MOST)
