@@ -1,7 +1,8 @@
 //! What was counted a moment ago, and need not be counted again for the next page of the same list.
 //!
 //! A number counts until anything is written through this process; what other processes write into the same database is seen two seconds
-//! later. That a list is too long to be counted is believed a little longer: no list of ten thousand becomes short at once.
+//! later. What takes long to count, and that a list is too long to be counted, is believed a little longer: no list of ten thousand becomes
+//! short at once. Whoever asks for a number that somebody is counting waits for it.
 
 use std::{
     collections::HashMap,
@@ -12,12 +13,29 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a number is believed that nothing here has changed.
-const BELIEVED: Duration = Duration::from_secs(2);
-/// How long it is believed that there are more than were counted.
-const MORE_BELIEVED: Duration = Duration::from_secs(10);
 /// Lists whose numbers are kept.
 const KEPT: usize = 1_000;
+
+/// How long a number is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Belief {
+    /// Until something is written here, at most two seconds.
+    Exact,
+    /// Ten seconds, whatever is written: counting looks at much.
+    Costly,
+    /// A minute: it only decides which way is the shorter one.
+    Hint,
+}
+
+impl Belief {
+    const fn lasts(self) -> Duration {
+        match self {
+            Self::Exact => Duration::from_secs(2),
+            Self::Costly => Duration::from_secs(10),
+            Self::Hint => Duration::from_secs(60),
+        }
+    }
+}
 
 /// The numbers of one database. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +44,7 @@ pub struct Counts(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     written: AtomicU64,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, Arc<Mutex<Option<Known>>>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,9 +56,10 @@ struct Known {
 }
 
 impl Known {
-    fn holds(&self, written: u64) -> bool {
-        let age = self.at.elapsed();
-        (self.number >= self.most && age < MORE_BELIEVED) || (self.written == written && age < BELIEVED)
+    fn holds(&self, most: i64, belief: Belief, written: u64) -> bool {
+        let belief = if self.number >= self.most && belief == Belief::Exact { Belief::Costly } else { belief };
+        let unwritten = self.written == written || belief != Belief::Exact;
+        self.most == most && unwritten && self.at.elapsed() < belief.lasts()
     }
 }
 
@@ -51,22 +70,22 @@ impl Counts {
     }
 
     /// The number of this list, counted up to `most` if it is not known.
-    pub fn of<E>(&self, list: String, most: i64, count: impl FnOnce() -> Result<i64, E>) -> Result<i64, E> {
-        // Before counting: what is written meanwhile makes the number old at once.
-        let written = self.0.written.load(Ordering::Acquire);
-        let known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner).get(&list).copied();
-        if let Some(known) = known.filter(|known| known.most == most && known.holds(written)) {
-            return Ok(known.number);
-        }
-        let number = count()?;
-        let mut all = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= KEPT {
-            all.retain(|_, known| known.holds(written));
+    pub fn of<E>(&self, list: String, most: i64, belief: Belief, count: impl FnOnce() -> Result<i64, E>) -> Result<i64, E> {
+        let place = {
+            let mut all = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
             if all.len() >= KEPT {
                 all.clear();
             }
+            all.entry(list).or_default().clone()
+        };
+        let mut known = place.lock().unwrap_or_else(PoisonError::into_inner);
+        // Before counting: what is written meanwhile makes the number old at once.
+        let written = self.0.written.load(Ordering::Acquire);
+        if let Some(known) = known.filter(|known| known.holds(most, belief, written)) {
+            return Ok(known.number);
         }
-        all.insert(list, Known { number, most, written, at: Instant::now() });
+        let number = count()?;
+        *known = Some(Known { number, most, written, at: Instant::now() });
         Ok(number)
     }
 }
@@ -76,7 +95,7 @@ mod tests {
     use super::*;
 
     fn ask(counts: &Counts, list: &str, now: i64, most: i64) -> i64 {
-        counts.of::<()>(list.to_owned(), most, || Ok(now.min(most))).unwrap()
+        counts.of::<()>(list.to_owned(), most, Belief::Exact, || Ok(now.min(most))).unwrap()
     }
 
     #[test]
@@ -101,12 +120,38 @@ mod tests {
     #[test]
     fn what_is_written_while_counting_makes_the_number_old() {
         let counts = Counts::default();
-        let counted = counts.of::<()>("a".to_owned(), 10, || {
+        let counted = counts.of::<()>("a".to_owned(), 10, Belief::Exact, || {
             counts.written();
             Ok(3)
         });
         assert_eq!(counted, Ok(3));
         assert_eq!(ask(&counts, "a", 4, 10), 4);
+    }
+
+    #[test]
+    fn what_takes_long_to_count_is_counted_seldom() {
+        let counts = Counts::default();
+        let costly = |now| counts.of::<()>("a".to_owned(), 10, Belief::Costly, || Ok(now)).unwrap();
+        assert_eq!(costly(3), 3);
+        counts.written();
+        assert_eq!(costly(4), 3);
+        assert_eq!(ask(&counts, "a", 5, 10), 5, "who needs it exact counts again");
+    }
+
+    #[test]
+    fn many_who_ask_at_once_count_once() {
+        let (counts, counted) = (Counts::default(), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    counts.of::<()>("a".to_owned(), 10, Belief::Exact, || {
+                        std::thread::sleep(Duration::from_millis(20));
+                        Ok(i64::try_from(counted.fetch_add(1, Ordering::Relaxed)).unwrap())
+                    })
+                });
+            }
+        });
+        assert_eq!(counted.load(Ordering::Relaxed), 1);
     }
 
     #[test]

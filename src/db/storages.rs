@@ -2,10 +2,15 @@
 
 use std::collections::HashMap;
 
-use diesel::{dsl::count_star, prelude::*};
+use diesel::{
+    prelude::*,
+    sql_query,
+    sql_types::{BigInt, Text},
+};
 
 use super::{
-    Conn, DbResult, Tx,
+    Conn, DbError, DbResult, Tx,
+    counts::{Belief, Counts},
     schema::{clusters, connections, hosts, images, storages},
 };
 use crate::{
@@ -133,14 +138,28 @@ pub fn promised_on(conn: &mut Conn, id: StorageId) -> DbResult<u64> {
     Ok(unsigned(bytes.unwrap_or(0)))
 }
 
-/// How many images lie on each storage, and their bytes.
-pub fn image_counts(conn: &mut Conn) -> DbResult<HashMap<String, u64>> {
-    let rows: Vec<(String, i64)> = images::table
-        .filter(images::status.ne(Stored::Deleting.as_str()))
-        .group_by(images::storage_id)
-        .select((images::storage_id, count_star()))
-        .load(conn)?;
-    Ok(rows.into_iter().map(|(id, count)| (id, unsigned(count))).collect())
+/// Images on one storage beyond which nothing is counted.
+pub const COUNTED: u64 = 10_000;
+
+/// How many images lie on one storage, counted up to one more than [`COUNTED`].
+pub fn image_count_for_page(conn: &mut Conn, counts: &Counts, id: StorageId) -> DbResult<u64> {
+    let most = signed(COUNTED) + 1;
+    let number = counts.of(format!("on {id}"), most, Belief::Exact, || {
+        let number: Number = sql_query(
+            "SELECT count(*) AS number FROM (SELECT 1 FROM images WHERE storage_id = $1 AND status <> 'deleting' LIMIT $2) AS counted",
+        )
+        .bind::<Text, _>(id.to_string())
+        .bind::<BigInt, _>(most)
+        .get_result(conn)?;
+        Ok::<_, DbError>(number.number)
+    })?;
+    Ok(unsigned(number))
+}
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
 }
 
 /// How many images lie on one storage.

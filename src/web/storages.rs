@@ -53,6 +53,7 @@ pub struct StorageView {
     pub checked: Moment,
     pub capacity: Capacity,
     pub promised: Option<String>,
+    /// At most one more than are counted.
     pub images: u64,
     pub clusters: Vec<(String, String)>,
     pub unknown_files: u64,
@@ -84,8 +85,11 @@ impl StorageView {
         }
     }
 
-    /// `3 images`
+    /// `3 images`, `10,000+ images`
     fn image_words(&self) -> String {
+        if self.images > storages::COUNTED {
+            return "10,000+ images".to_owned();
+        }
         size::counted(self.images, "image", "images")
     }
 }
@@ -168,18 +172,16 @@ pub async fn list(request: HttpRequest, service: Data<Service>, me: SignedIn) ->
         if !viewer.sees(Privilege::ReadStorage) {
             return Ok(Vec::new());
         }
-        let (counts, promised) = (storages::image_counts(conn)?, storages::promised(conn)?);
+        let promised = storages::promised(conn)?;
         let mut clusters = storages::clusters_of(conn)?;
-        let all = storages::all(conn, Some(kind))?;
-        Ok::<_, Failure>(
-            all.iter()
-                .map(|storage| {
-                    let id = storage.id.to_string();
-                    let count = |found: Option<&u64>| found.copied().unwrap_or(0);
-                    StorageView::new(storage, count(counts.get(&id)), count(promised.get(&id)), clusters.remove(&id).unwrap_or_default())
-                })
-                .collect(),
-        )
+        let mut views = Vec::new();
+        for storage in storages::all(conn, Some(kind))? {
+            let id = storage.id.to_string();
+            let images = storages::image_count_for_page(conn, viewer.counts(), storage.id)?;
+            let promised = promised.get(&id).copied().unwrap_or(0);
+            views.push(StorageView::new(&storage, images, promised, clusters.remove(&id).unwrap_or_default()));
+        }
+        Ok::<_, Failure>(views)
     });
     let (intro, add) = match kind {
         Kind::Datastore => ("Shared places for images, connected to one or more clusters.", "Add datastore"),
@@ -198,10 +200,12 @@ pub async fn list(request: HttpRequest, service: Data<Service>, me: SignedIn) ->
 }
 
 async fn find(service: &Service, me: &SignedIn, id: StorageId, kind: Kind) -> Result<(Storage, StorageView), Error> {
+    let counts = service.db.counts().clone();
     let found = authorize::read::<right::ReadStorage, _>(&service.db, &me.actor, id, move |conn, granted| {
         let storage = storages::by_id(conn, granted.on())?.filter(|storage| storage.kind == kind).ok_or(Failure::NotFound)?;
         let clusters = storages::clusters_of(conn)?.remove(&id.to_string()).unwrap_or_default();
-        let view = StorageView::new(&storage, storages::image_count(conn, id)?, storages::promised_on(conn, id)?, clusters);
+        let view =
+            StorageView::new(&storage, storages::image_count_for_page(conn, &counts, id)?, storages::promised_on(conn, id)?, clusters);
         Ok((storage, view))
     });
     Ok(found.await?)

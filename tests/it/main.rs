@@ -24,6 +24,7 @@ mod migrations;
 mod names;
 mod order;
 mod pages;
+mod plans;
 mod real_media;
 mod same_origin;
 mod schema;

@@ -85,13 +85,15 @@ two_databases! {
         many_events(&app, 5_000);
         assert_eq!(app.count("images"), 100_000);
         for (path, few) in paths.iter().zip(&few) {
-            assert_eq!(asked(&app, path).await, *few, "{path}");
-            assert!(*few <= 16, "{path}: {few} statements");
+            // Fewer, where what was counted a moment ago is still known.
+            let many = asked(&app, path).await;
+            assert!(many <= *few && *few <= 16, "{path}: {few} statements for few images, {many} for many");
         }
         // A page further on costs what the first does.
         for list in ["/images", "/images?q=image", "/images?sort=name", "/images?sort=-size", "/images?status=available", "/events"] {
             let next = next_of(&app, list).await;
-            assert_eq!(asked(&app, &next).await, asked(&app, list).await, "{next}");
+            let first = few[paths.iter().position(|path| path == list).unwrap()];
+            assert!(asked(&app, &next).await <= first, "{next}");
         }
         let page = app.admin().open("/images").await;
         page.expect("50 of 10,000+ images");

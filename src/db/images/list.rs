@@ -22,7 +22,7 @@ use super::{
 use crate::{
     db::{
         Conn, DbResult,
-        counts::Counts,
+        counts::{Belief, Counts},
         cursor::{Page, Place, Slice, Value},
         dialect,
         storages::Storage,
@@ -39,7 +39,7 @@ const COUNTED: i64 = 10_001;
 /// Up to so many rows that match are fetched and sorted rather than looked for in a walk.
 const FEW: i64 = 1_500;
 /// A word with more hits than this is better met in passing than looked up.
-const RARE: i64 = 5_000;
+const RARE: i64 = 20_000;
 /// Entries of an index that are walked before it is asked whether fetching is the shorter way.
 const STRETCH: i64 = 20_000;
 
@@ -143,7 +143,14 @@ pub fn list(
         from: if let Page::After(place) | Page::Before(place) = page { Some(place) } else { None },
         most: size + 1,
     };
-    let ways = legs.iter().map(|leg| way(conn, counts, leg, sort)).collect::<DbResult<Vec<_>>>()?;
+    let (mut some, mut ways) = (Vec::new(), Vec::new());
+    for leg in legs {
+        if let Some(way) = way(conn, counts, &leg, sort)? {
+            some.push(leg);
+            ways.push(way);
+        }
+    }
+    let legs = some;
     let mut rows = fetch(conn, all, &legs, &ways, &walk)?;
     if rows.len() < walk.most {
         // One stretch held too little, and there is more somewhere.
@@ -205,11 +212,16 @@ enum Finder {
     Index(&'static str),
 }
 
+/// The indexes of images that are not available, or whose files are not sound, in each order.
+const UNSETTLED: [&str; 5] =
+    ["images_unsettled_name", "images_unsettled_kind", "images_unsettled_os", "images_unsettled_size", "images_unsettled"];
+const UNSOUND: [&str; 5] = ["images_unsound_name", "images_unsound_kind", "images_unsound_os", "images_unsound_size", "images_unsound"];
+
 /// The index that is sorted as the list is and leads past the fewest rows that do not match.
 fn walk_index(leg: &Leg, sort: Sort) -> &'static str {
     match (leg.state, sort) {
-        (State::Unsettled(_), Sort::Created) => "images_unsettled",
-        (State::Unsound(_), Sort::Created) => "images_unsound",
+        (State::Unsettled(_), _) => UNSETTLED[sort as usize],
+        (State::Unsound(_), _) => UNSOUND[sort as usize],
         (_, Sort::Created) if leg.storage().is_some() => "images_of_storage",
         (_, Sort::Created) if leg.system().is_some() && leg.search.is_empty() => "images_of_os",
         (_, Sort::Created) if leg.kind().is_some() && leg.search.is_empty() && leg.systems.is_empty() => "images_of_kind",
@@ -217,11 +229,13 @@ fn walk_index(leg: &Leg, sort: Sort) -> &'static str {
     }
 }
 
-fn way(conn: &mut Conn, counts: &Counts, leg: &Leg, sort: Sort) -> DbResult<Way> {
+/// How the rows of a leg are found; not at all where there are none.
+fn way(conn: &mut Conn, counts: &Counts, leg: &Leg, sort: Sort) -> DbResult<Option<Way>> {
     let index = walk_index(leg, sort);
     // What the index itself picks out leaves nothing to pass over but what is being deleted.
     let picked = match index {
-        "images_unsettled" | "images_unsound" => true,
+        // The few that are walked there are few in any case.
+        _ if matches!(leg.state, State::Unsettled(_) | State::Unsound(_)) => true,
         "images_of_storage" | "images_of_os" | "images_of_kind" => leg.state == State::Any && leg.narrowed() == 1,
         "images_walk_os" => leg.state == State::Any && leg.narrowed() == usize::from(leg.system().is_some()),
         "images_walk_kind" => leg.state == State::Any && leg.narrowed() == usize::from(leg.kind().is_some()),
@@ -229,10 +243,13 @@ fn way(conn: &mut Conn, counts: &Counts, leg: &Leg, sort: Sort) -> DbResult<Way>
         _ => leg.state == State::Any && leg.narrowed() == 0,
     };
     if picked {
-        return Ok(Way::Walk(index));
+        return Ok(Some(Way::Walk(index)));
     }
-    let matching = count_leg(conn, counts, leg, COUNTED)?;
-    if matching <= FEW { Ok(Way::Sorted(finder(conn, counts, leg)?)) } else { Ok(Way::Stretch(index, matching)) }
+    Ok(match count_leg(conn, counts, leg, COUNTED)? {
+        0 => None,
+        few if few <= FEW => Some(Way::Sorted(finder(conn, counts, leg)?)),
+        matching => Some(Way::Stretch(index, matching)),
+    })
 }
 
 fn finder(conn: &mut Conn, counts: &Counts, leg: &Leg) -> DbResult<Finder> {
@@ -250,7 +267,7 @@ fn finder(conn: &mut Conn, counts: &Counts, leg: &Leg) -> DbResult<Finder> {
 
 /// How often a part of a name is found, in whatever images.
 fn hits(conn: &mut Conn, counts: &Counts, search: &str) -> DbResult<i64> {
-    counts.of(format!("hits {search}"), RARE + 1, || {
+    counts.of(format!("hits {search}"), RARE + 1, Belief::Hint, || {
         let mut words = Words::default();
         match conn {
             Conn::Sqlite(_) => {
@@ -267,7 +284,9 @@ fn hits(conn: &mut Conn, counts: &Counts, search: &str) -> DbResult<i64> {
 
 fn count_leg(conn: &mut Conn, counts: &Counts, leg: &Leg, most: i64) -> DbResult<i64> {
     let finder = finder(conn, counts, leg)?;
-    counts.of(leg.name(), most, || {
+    // Names of very many images must be looked at to count those with a frequent word.
+    let frequent = !leg.search.is_empty() && !leg.is_beginning() && finder != Finder::Search;
+    counts.of(leg.name(), most, if frequent { Belief::Costly } else { Belief::Exact }, || {
         let mut words = Words::default();
         words.push("SELECT count(*) FROM (SELECT 1 FROM ");
         source(&mut words, conn, finder);
@@ -296,9 +315,7 @@ fn conditions(words: &mut Words, conn: &Conn, leg: &Leg, by_index: bool) {
             .push(" WHERE images.file_state <> 'sound' AND images.status = 'available' AND images.file_state = '")
             .push(state.as_str())
             .push("'"),
-        State::Unsettled(status) => {
-            words.push(" WHERE images.status <> 'available' AND images.status = '").push(status.as_str()).push("'")
-        }
+        State::Unsettled(status) => words.push(" WHERE images.status <> 'available' AND images.status = '").push(status.as_str()).push("'"),
     };
     if let Some(storages) = &leg.storages {
         words.push(" AND images.storage_id").among(storages);
@@ -370,8 +387,12 @@ impl Walk<'_> {
             Way::Stretch(index, _) => {
                 // Rows come out of the inner query in its order, and the outer one stops at the first so many that match.
                 words.push("(SELECT ").push(if matches!(conn, Conn::Sqlite(_)) { "images.seq, " } else { "" });
-                words.push("images.id, images.created_at, images.size_bytes, images.search_key, images.kind, images.os, images.storage_id, ");
-                words.push("images.status, images.file_state FROM ");
+                // What stands in every index of a walk and nothing more: one column that does not, and each entry costs a row.
+                words.push("images.id, images.search_key, images.kind, images.os, images.storage_id, images.status, images.file_state");
+                if !self.sort.is_text() {
+                    words.push(", images.").push(column);
+                }
+                words.push(" FROM ");
                 source(words, conn, Finder::Index(index));
                 picked_out(words, leg, index);
                 self.bounds(words, STRETCH);
@@ -552,11 +573,7 @@ impl QueryId for Rows {
 }
 
 impl Query for Rows {
-    type SqlType = (
-        diesel::dsl::SqlTypeOf<AsSelect<Image, Backend>>,
-        diesel::dsl::SqlTypeOf<AsSelect<Option<Upload>, Backend>>,
-        Text,
-    );
+    type SqlType = (diesel::dsl::SqlTypeOf<AsSelect<Image, Backend>>, diesel::dsl::SqlTypeOf<AsSelect<Option<Upload>, Backend>>, Text);
 }
 
 impl RunQueryDsl<Conn> for Rows {}

@@ -15,7 +15,7 @@ use diesel::{QueryableByName, RunQueryDsl, sql_query, sql_types};
 use futures_util::future::LocalBoxFuture;
 use vmimg::{
     jobs,
-    operations::{Failure, Service, set_up},
+    operations::{Failure, Service, seed, set_up},
 };
 
 use super::Browser;
@@ -47,6 +47,12 @@ struct Number {
 struct Text {
     #[diesel(sql_type = sql_types::Text)]
     t: String,
+}
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = sql_types::Text)]
+    detail: String,
 }
 
 impl App {
@@ -173,6 +179,29 @@ impl App {
         let found: Result<Vec<Text>, Failure> =
             self.service.db.read_now(|conn| Ok(sql_query(statement).load(conn).map_err(vmimg::db::DbError::from)?));
         found.unwrap_or_else(|failed| panic!("{statement}: {failed}")).into_iter().map(|row| row.t).collect()
+    }
+
+    /// How the database goes about a statement: SQLite's intentions, or what PostgreSQL did.
+    #[track_caller]
+    pub fn plan_of(&self, statement: &str) -> Vec<String> {
+        if !self.database_url.ends_with(".db") {
+            self.sql(
+                "CREATE OR REPLACE FUNCTION plan_of(asked text) RETURNS SETOF text LANGUAGE plpgsql AS \
+                 $$ BEGIN RETURN QUERY EXECUTE 'EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, COSTS OFF) ' || asked; END $$",
+            );
+            return self.texts(&format!("SELECT t FROM plan_of('{}') AS t", statement.replace('\'', "''")));
+        }
+        let explained = format!("EXPLAIN QUERY PLAN {statement}");
+        let found: Result<Vec<Step>, Failure> =
+            self.service.db.read_now(|conn| Ok(sql_query(explained).load(conn).map_err(vmimg::db::DbError::from)?));
+        found.unwrap_or_else(|failed| panic!("{statement}: {failed}")).into_iter().map(|step| step.detail).collect()
+    }
+
+    /// So many images that nobody uploaded, without files.
+    pub fn seed(&self, images: u64) {
+        let password = ADMIN.1.to_owned();
+        let plan = seed::Plan { images, storages: 12, administrators: 1, seed: 7, password, files: false, add: true };
+        seed::run(&self.service, &plan, |_| {}).unwrap();
     }
 
     /// The one text that a statement selects as `t`.
