@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use diesel::{
+    dsl::count_star,
     prelude::*,
     sql_query,
     sql_types::{BigInt, Text},
@@ -160,6 +161,16 @@ pub fn image_count_for_page(conn: &mut Conn, counts: &Counts, id: StorageId) -> 
 struct Number {
     #[diesel(sql_type = BigInt)]
     number: i64,
+}
+
+/// How many images lie on each storage, exactly.
+pub fn image_counts(conn: &mut Conn) -> DbResult<HashMap<String, u64>> {
+    let rows: Vec<(String, i64)> = images::table
+        .filter(images::status.ne(Stored::Deleting.as_str()))
+        .group_by(images::storage_id)
+        .select((images::storage_id, count_star()))
+        .load(conn)?;
+    Ok(rows.into_iter().map(|(id, count)| (id, unsigned(count))).collect())
 }
 
 /// How many images lie on one storage.
