@@ -16,11 +16,16 @@ use std::{
 /// Lists whose numbers are kept.
 const KEPT: usize = 1_000;
 
+/// What a search finds many of.
+const MANY: i64 = 1_500;
+
 /// How long a number is believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Belief {
     /// Until something is written here, at most two seconds.
     Exact,
+    /// So where there are few; ten seconds where there are many, for these are found one by one.
+    Search,
     /// Ten seconds, whatever is written: counting looks at much.
     Costly,
     /// A minute: it only decides which way is the shorter one.
@@ -30,7 +35,7 @@ pub enum Belief {
 impl Belief {
     const fn lasts(self) -> Duration {
         match self {
-            Self::Exact => Duration::from_secs(2),
+            Self::Exact | Self::Search => Duration::from_secs(2),
             Self::Costly => Duration::from_secs(10),
             Self::Hint => Duration::from_secs(60),
         }
@@ -57,7 +62,12 @@ struct Known {
 
 impl Known {
     fn holds(&self, most: i64, belief: Belief, written: u64) -> bool {
-        let belief = if self.number >= self.most && belief == Belief::Exact { Belief::Costly } else { belief };
+        let belief = match belief {
+            Belief::Exact | Belief::Search if self.number >= self.most => Belief::Costly,
+            Belief::Search if self.number > MANY => Belief::Costly,
+            Belief::Search => Belief::Exact,
+            other => other,
+        };
         let unwritten = self.written == written || belief != Belief::Exact;
         self.most == most && unwritten && self.at.elapsed() < belief.lasts()
     }

@@ -19,6 +19,9 @@ fn names(folder: &str) -> Vec<String> {
 fn both_databases_have_migrations_of_the_same_names() {
     assert!(!names("sqlite").is_empty());
     assert_eq!(names("sqlite"), names("postgres"));
+    // What stands before the underscore is a migration's version: of two with the same, only one would ever run.
+    let versions: Vec<String> = names("sqlite").iter().map(|name| name.split('_').next().unwrap().to_owned()).collect();
+    assert!(versions.windows(2).all(|pair| pair[0] < pair[1]), "{versions:?}");
 }
 
 /// `table.column kind nullable`, by kinds that both databases know.

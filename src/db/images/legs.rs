@@ -33,12 +33,20 @@ pub(super) enum State {
     Unsettled(Stored),
 }
 
+/// On which storages the images of a leg lie.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum On {
+    All,
+    /// On all but these. Databases look for no index by it, which is right where these are few.
+    AllBut(Vec<String>),
+    Only(Vec<String>),
+}
+
 /// One part of what a filter lets through. Everything is a condition on columns of `images`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Leg {
     pub state: State,
-    /// On these storages; on all if there is none.
-    pub storages: Option<Vec<String>>,
+    pub storages: On,
     pub kinds: Vec<Kind>,
     pub systems: Vec<String>,
     pub search: String,
@@ -52,7 +60,7 @@ impl Leg {
 
     /// The one storage, if it is one.
     pub fn storage(&self) -> Option<&str> {
-        self.storages.as_deref().and_then(one).map(String::as_str)
+        if let On::Only(storages) = &self.storages { one(storages).map(String::as_str) } else { None }
     }
 
     /// The one operating system, if it is one.
@@ -70,10 +78,10 @@ impl Leg {
         !self.search.is_empty() && self.search.chars().count() < 3
     }
 
-    /// How many of the four things that a leg can be narrowed by narrow it.
+    /// How many of the things that a leg can be narrowed by narrow it.
     pub fn narrowed(&self) -> usize {
         let rare = matches!(self.state, State::Unsound(_) | State::Unsettled(_));
-        [rare, self.storages.is_some(), !self.kinds.is_empty(), !self.systems.is_empty(), !self.search.is_empty()]
+        [rare, self.storages != On::All, !self.kinds.is_empty(), !self.systems.is_empty(), !self.search.is_empty()]
             .into_iter()
             .filter(|narrowed| *narrowed)
             .count()
@@ -105,7 +113,7 @@ fn take_apart(filter: &Filter, chosen: &[&Storage], everywhere: bool, sort: Opti
     let with = |health: Health| -> Vec<String> {
         chosen.iter().filter(|storage| storage.health == health).map(|storage| storage.id.to_string()).collect()
     };
-    let leg = |state, storages: Option<Vec<String>>| Leg {
+    let leg = |state, storages: On| Leg {
         state,
         storages,
         kinds: filter.kinds.clone(),
@@ -114,11 +122,17 @@ fn take_apart(filter: &Filter, chosen: &[&Storage], everywhere: bool, sort: Opti
     };
     let mut legs = Vec::new();
     if filter.shown.is_empty() {
-        legs.push(leg(State::Any, (!everywhere).then(|| chosen.iter().map(|storage| storage.id.to_string()).collect())));
+        let ids = || chosen.iter().map(|storage| storage.id.to_string()).collect();
+        legs.push(leg(State::Any, if everywhere { On::All } else { On::Only(ids()) }));
     } else {
-        let healthy = with(Health::Healthy);
+        let (healthy, degraded, removed) = (with(Health::Healthy), with(Health::Degraded), with(Health::Removed));
+        let others: Vec<String> = degraded.iter().chain(&removed).cloned().collect();
         // Where every storage is healthy, nothing need be said of storages.
-        let on_healthy = (!everywhere || healthy.len() < chosen.len()).then_some(healthy);
+        let on_healthy = match (everywhere && !healthy.is_empty(), others.is_empty()) {
+            (true, true) => On::All,
+            (true, false) => On::AllBut(others),
+            (false, _) => On::Only(healthy),
+        };
         let mut whole = Vec::new();
         for shown in &filter.shown {
             let mut healthy = |state| legs.push(leg(state, on_healthy.clone()));
@@ -127,17 +141,17 @@ fn take_apart(filter: &Filter, chosen: &[&Storage], everywhere: bool, sort: Opti
                 Shown::Uploading => healthy(State::Unsettled(Stored::Uploading)),
                 Shown::Creating => healthy(State::Unsettled(Stored::Creating)),
                 Shown::Pending => healthy(State::Unsettled(Stored::Pending)),
-                Shown::Degraded => whole.extend(with(Health::Degraded)),
+                Shown::Degraded => whole.extend(degraded.iter().cloned()),
                 Shown::FileUnavailable => {
                     healthy(State::Unsound(FileState::Missing));
                     healthy(State::Unsound(FileState::Changed));
-                    whole.extend(with(Health::Removed));
+                    whole.extend(removed.iter().cloned());
                 }
             }
         }
-        legs.push(leg(State::Any, Some(whole)));
+        legs.push(leg(State::Any, On::Only(whole)));
     }
-    legs.retain(|leg| leg.storages.as_ref().is_none_or(|storages| !storages.is_empty()));
+    legs.retain(|leg| leg.storages != On::Only(Vec::new()));
     if sort == Some(Sort::Created) { legs.into_iter().flat_map(split).collect() } else { legs }
 }
 
@@ -147,13 +161,13 @@ fn split(leg: Leg) -> Vec<Leg> {
     match &leg {
         Leg { state: State::Unsettled(_) | State::Unsound(_), .. } => vec![leg],
         Leg { search, .. } if !search.is_empty() => vec![leg],
-        Leg { storages: Some(storages), .. } if few(storages.len()) && leg.state == State::Any => {
-            storages.iter().map(|storage| Leg { storages: Some(vec![storage.clone()]), ..leg.clone() }).collect()
+        Leg { storages: On::Only(storages), .. } if few(storages.len()) && leg.state == State::Any => {
+            storages.iter().map(|storage| Leg { storages: On::Only(vec![storage.clone()]), ..leg.clone() }).collect()
         }
-        Leg { storages: None, systems, .. } if few(systems.len()) => {
+        Leg { storages: On::All, systems, .. } if few(systems.len()) => {
             systems.iter().map(|system| Leg { systems: vec![system.clone()], ..leg.clone() }).collect()
         }
-        Leg { storages: None, systems, kinds, .. } if systems.is_empty() && few(kinds.len()) => {
+        Leg { storages: On::All, systems, kinds, .. } if systems.is_empty() && few(kinds.len()) => {
             kinds.iter().map(|kind| Leg { kinds: vec![*kind], ..leg.clone() }).collect()
         }
         _ => vec![leg],

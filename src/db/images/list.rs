@@ -17,7 +17,7 @@ use diesel::{
 
 use super::{
     Found, Image,
-    legs::{self, Leg, State},
+    legs::{self, Leg, On, State},
 };
 use crate::{
     db::{
@@ -40,6 +40,8 @@ const COUNTED: i64 = 10_001;
 const FEW: i64 = 1_500;
 /// A word with more hits than this is better met in passing than looked up.
 const RARE: i64 = 20_000;
+/// Lists of so many values make statements that are worth keeping; there is no end to the others.
+const SEVERAL: usize = 4;
 /// Entries of an index that are walked before it is asked whether fetching is the shorter way.
 const STRETCH: i64 = 20_000;
 
@@ -259,7 +261,7 @@ fn finder(conn: &mut Conn, counts: &Counts, leg: &Leg) -> DbResult<Finder> {
         _ if leg.is_beginning() => "images_walk_name",
         _ if !leg.search.is_empty() && hits(conn, counts, &leg.search)? <= RARE => return Ok(Finder::Search),
         _ if !leg.systems.is_empty() => "images_walk_os",
-        _ if leg.storages.is_some() => "images_of_storage",
+        _ if matches!(leg.storages, On::Only(_)) => "images_of_storage",
         _ if !leg.kinds.is_empty() => "images_walk_kind",
         _ => "images_walk_created",
     }))
@@ -286,14 +288,25 @@ fn count_leg(conn: &mut Conn, counts: &Counts, leg: &Leg, most: i64) -> DbResult
     let finder = finder(conn, counts, leg)?;
     // Names of very many images must be looked at to count those with a frequent word.
     let frequent = !leg.search.is_empty() && !leg.is_beginning() && finder != Finder::Search;
-    counts.of(leg.name(), most, if frequent { Belief::Costly } else { Belief::Exact }, || {
-        let mut words = Words::default();
-        words.push("SELECT count(*) FROM (SELECT 1 FROM ");
-        source(&mut words, conn, finder);
-        conditions(&mut words, conn, leg, finder == Finder::Search);
-        words.push(" LIMIT ").number(most).push(") AS counted");
-        Ok(words.get_result(conn)?)
-    })
+    counts.of(
+        leg.name(),
+        most,
+        if frequent {
+            Belief::Costly
+        } else if leg.search.is_empty() {
+            Belief::Exact
+        } else {
+            Belief::Search
+        },
+        || {
+            let mut words = Words::default();
+            words.push("SELECT count(*) FROM (SELECT 1 FROM ");
+            source(&mut words, conn, finder);
+            conditions(&mut words, conn, leg, finder == Finder::Search);
+            words.push(" LIMIT ").number(most).push(") AS counted");
+            Ok(words.get_result(conn)?)
+        },
+    )
 }
 
 /// The tables in which a finder looks.
@@ -307,18 +320,32 @@ fn source(words: &mut Words, conn: &Conn, finder: Finder) {
 
 /// ` WHERE` and all that a leg asks of a row; a part of a name by its index or by looking at the name.
 fn conditions(words: &mut Words, conn: &Conn, leg: &Leg, by_index: bool) {
-    // SQLite sees that an index of some rows can be used where its very condition is repeated.
+    let sqlite = matches!(conn, Conn::Sqlite(_));
+    words.push(" WHERE ");
+    // SQLite sees that an index of some rows can be used where its very condition is repeated; PostgreSQL sees it by itself, and takes what
+    // is said twice for two reasons why there are few rows.
     match leg.state {
-        State::Any => words.push(" WHERE images.status <> 'deleting'"),
-        State::Sound => words.push(" WHERE images.status = 'available' AND images.file_state = 'sound'"),
+        State::Any => words.push("images.status <> 'deleting'"),
+        State::Sound => words.push("images.status = 'available' AND images.file_state = 'sound'"),
         State::Unsound(state) => words
-            .push(" WHERE images.file_state <> 'sound' AND images.status = 'available' AND images.file_state = '")
+            .push(if sqlite { "images.file_state <> 'sound' AND " } else { "" })
+            .push("images.status = 'available' AND images.file_state = '")
             .push(state.as_str())
             .push("'"),
-        State::Unsettled(status) => words.push(" WHERE images.status <> 'available' AND images.status = '").push(status.as_str()).push("'"),
+        State::Unsettled(status) => words
+            .push(if sqlite { "images.status <> 'available' AND " } else { "" })
+            .push("images.status = '")
+            .push(status.as_str())
+            .push("'"),
     };
-    if let Some(storages) = &leg.storages {
-        words.push(" AND images.storage_id").among(storages);
+    match &leg.storages {
+        On::All => {}
+        On::Only(storages) => {
+            words.push(" AND images.storage_id").among(storages);
+        }
+        On::AllBut(storages) => {
+            words.push(" AND NOT (images.storage_id").among(storages).push(")");
+        }
     }
     if !leg.systems.is_empty() {
         words.push(" AND images.os").among(&leg.systems);
@@ -496,8 +523,9 @@ impl Words {
         if let [one] = all {
             return self.push(" = ").text(one.clone());
         }
-        // There is no end to how many there can be.
-        self.once();
+        if all.len() > SEVERAL {
+            self.once();
+        }
         for (n, one) in all.iter().enumerate() {
             self.push(if n == 0 { " IN (" } else { ", " }).text(one.clone());
         }
