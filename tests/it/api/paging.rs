@@ -127,8 +127,9 @@ two_databases! {
             app.attach(image, &format!("db-{n:02}"));
         }
         for (path, few) in paths.iter().zip(&few) {
-            assert_eq!(asked(&app, &program, path).await, *few, "{path}");
-            assert!(*few <= 8, "{path}: {few} statements");
+            // Fewer, where what was counted a moment ago is still known.
+            let many = asked(&app, &program, path).await;
+            assert!(many <= *few && *few <= 8, "{path}: {few} statements for few images, {many} for many");
         }
         let second = program.get("/images").await.json()["next"].as_str().unwrap().to_owned();
         assert_eq!(asked(&app, &program, &format!("/images?after={second}")).await, few[0]);
