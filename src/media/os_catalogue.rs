@@ -70,6 +70,11 @@ pub fn find(id: &str) -> Option<&'static OperatingSystem> {
     SYSTEMS.iter().find(|system| system.id == id)
 }
 
+/// Whether an image can be said to hold this: a system of the catalogue, or [`OTHER`].
+pub fn is_choice(id: &str) -> bool {
+    id == OTHER || find(id).is_some()
+}
+
 /// One line of the table: processors, MiB of memory, GiB of disk.
 const fn os(
     family: Family,

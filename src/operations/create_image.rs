@@ -217,15 +217,17 @@ pub fn check_storage(conn: &mut Conn, chosen: &str, bytes: Option<u64>) -> Resul
         return Ok(Err(FieldError::new("storage", "storage.none", "This storage does not exist. Choose another one.")));
     };
     let promised = storages::promised_on(conn, id)?;
-    Ok(creation::may_take(&storage.place(promised), bytes)
-        .map(|()| id)
-        .map_err(|reason| FieldError::new("storage", reason.code(), format!("“{}”: {}", storage.name, reason.sentence()))))
+    Ok(creation::may_take(&storage.place(promised), bytes).map(|()| id).map_err(|reason| storage_fault("storage", &storage, &reason)))
+}
+
+/// The fault of a field by which this storage was chosen.
+pub fn storage_fault(field: &'static str, storage: &storages::Storage, reason: &creation::NoRoom) -> FieldError {
+    FieldError::new(field, reason.code(), format!("“{}”: {}", storage.name, reason.sentence()))
 }
 
 /// Whether a storage can take any bytes at all.
 pub fn check_health(storage: &storages::Storage) -> Result<(), FieldError> {
-    creation::may_take(&storage.place(0), None)
-        .map_err(|reason| FieldError::new("storage", reason.code(), format!("“{}”: {}", storage.name, reason.sentence())))
+    creation::may_take(&storage.place(0), None).map_err(|reason| storage_fault("storage", storage, &reason))
 }
 
 /// What the file's name, size and first 64 KiB say.
@@ -291,11 +293,7 @@ pub async fn create(service: &Service, actor: &Arc<Actor>, id: DraftId, file: &F
             return Ok(image);
         }
     }
-    let plan_now = match (checked, file_fault) {
-        (Ok(plan), None) => plan,
-        (Ok(_), Some(fault)) => return Err(fault.into()),
-        (Err(faults), fault) => return Err(Failure::Invalid(faults.into_iter().chain(fault).collect())),
-    };
+    let plan_now = agreed(checked, file_fault)?;
     let (file, unfinished, instance) = (Announced::new(&file.name, bytes), service.config.max_unfinished, service.instance);
     authorize::write::<right::CreateImage, _>(&service.db, actor, plan_now.storage, move |tx, granted| {
         storages::lock(tx, granted.on())?;
@@ -318,17 +316,22 @@ pub async fn announce(service: &Service, actor: &Arc<Actor>, answers: Answers, f
     may_begin(service, actor).await?;
     let file_fault = upload::check_file(file_name, Some(bytes), service.config.max_upload).err();
     let asked = answers.clone();
-    let plan = match (service.db.read(move |conn| plan(conn, &asked, Some(bytes))).await?, file_fault) {
-        (Ok(plan), None) => plan,
-        (Ok(_), Some(fault)) => return Err(fault.into()),
-        (Err(faults), fault) => return Err(Failure::Invalid(faults.into_iter().chain(fault).collect())),
-    };
+    let plan = agreed(service.db.read(move |conn| plan(conn, &asked, Some(bytes))).await?, file_fault)?;
     let (file, unfinished, instance) = (Announced::new(file_name, bytes), service.config.max_unfinished, service.instance);
     authorize::write::<right::CreateImage, _>(&service.db, actor, plan.storage, move |tx, granted| {
         storages::lock(tx, granted.on())?;
         make(tx, &granted, &answers, file, unfinished, instance)
     })
     .await
+}
+
+/// The plan, if nothing stands against it or its file; else all faults at once.
+fn agreed(planned: Result<Plan, Vec<FieldError>>, file_fault: Option<FieldError>) -> Result<Plan, Failure> {
+    match (planned, file_fault) {
+        (Ok(plan), None) => Ok(plan),
+        (Ok(_), Some(fault)) => Err(fault.into()),
+        (Err(faults), fault) => Err(Failure::Invalid(faults.into_iter().chain(fault).collect())),
+    }
 }
 
 /// A file that is going to be sent.

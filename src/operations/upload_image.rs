@@ -115,7 +115,7 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expect
         images::set_reserved(tx, image, 0)?;
         let promised = storages::promised_on(tx.conn(), found.storage.id)?;
         creation::may_take(&found.storage.place(promised), Some(bytes))
-            .map_err(|reason| FieldError::new("file", reason.code(), format!("“{}”: {}", found.storage.name, reason.sentence())))?;
+            .map_err(|reason| super::create_image::storage_fault("file", &found.storage, &reason))?;
         let actor = granted.actor();
         let sender =
             uploads::Sender { device: actor.device.clone(), user: Some(actor.user), user_name: actor.name.clone(), instance, lease_until };

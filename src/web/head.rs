@@ -100,8 +100,8 @@ fn fault(request: &ServiceRequest) -> Option<Error> {
     if text(header::EXPECT).is_some_and(|expected| !expected.eq_ignore_ascii_case("100-continue")) {
         return Some(unknown_expectation());
     }
-    if *request.method() != Method::GET && text(header::CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity"))
-    {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING);
+    if *request.method() != Method::GET && encodings.any(|encoding| !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
         let sentence = "Requests are not unpacked here. Send it without Content-Encoding.";
         return Some(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body.encoding", "This cannot be understood", sentence));
     }

@@ -33,7 +33,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let checked = refuse_encoded(request.headers()).and_then(|()| expect_json(request.headers()));
+        let checked = expect_json(request.headers());
         let mut payload = payload.take();
         Box::pin(async move {
             checked?;
@@ -58,16 +58,6 @@ async fn read_all(payload: &mut Payload) -> Result<Bytes, Error> {
         body.extend_from_slice(&chunk);
     }
     Ok(body.into())
-}
-
-/// Bodies come as they are.
-pub fn refuse_encoded(headers: &HeaderMap) -> Result<(), Error> {
-    let encoded = headers.get_all(header::CONTENT_ENCODING).any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded {
-        let sentence = "Send the body as it is, without a Content-Encoding.";
-        return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "body.encoding", "Compressed bodies are not taken", sentence));
-    }
-    Ok(())
 }
 
 /// The type of a body, without parameters; empty if none is named.

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::StatusCode,
     web::{Data, Path},
 };
 use serde::Deserialize;
@@ -68,9 +68,7 @@ pub struct NewCluster {
 pub async fn add(request: HttpRequest, service: Data<Service>, caller: Caller, new: Body<NewCluster>) -> Result<HttpResponse, Error> {
     Query::parse(&request, &[])?;
     let id = manage_clusters::add(&service, &caller.actor, &new.0.name, new.0.note.as_deref().unwrap_or_default(), None).await?;
-    let mut answer = HttpResponse::Created();
-    answer.insert_header((header::LOCATION, format!("{}/clusters/{id}", super::BASE)));
-    Ok(etag::answer(answer, &made(&service, id).await?))
+    Ok(etag::created(&format!("/clusters/{id}"), &made(&service, id).await?))
 }
 
 /// Get a cluster.

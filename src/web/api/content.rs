@@ -69,7 +69,6 @@ pub async fn put(
 ) -> Result<HttpResponse, Error> {
     Query::parse(&request, &[])?;
     let headers = request.headers();
-    body::refuse_encoded(headers)?;
     if !TYPES.contains(&body::media_type(headers).as_str()) {
         return Err(body::wrong_type("Send the file as it is, as application/octet-stream."));
     }

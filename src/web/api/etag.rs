@@ -21,6 +21,13 @@ pub fn answer(mut answer: HttpResponseBuilder, thing: &impl Versioned) -> HttpRe
     answer.insert_header((header::ETAG, format!("\"{}\"", thing.version()))).json(thing)
 }
 
+/// The answer with one thing that this request made, which lies at `path` below the API.
+pub fn created(path: &str, thing: &impl Versioned) -> HttpResponse {
+    let mut created = HttpResponse::Created();
+    created.insert_header((header::LOCATION, format!("{}{path}", super::BASE)));
+    answer(created, thing)
+}
+
 /// What a change is meant for. A change without it is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IfMatch(pub Expected);

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::StatusCode,
     web::{Data, Path},
 };
 use serde::Deserialize;
@@ -24,11 +24,8 @@ use crate::{
     domain::{access::Privilege, ids::ImageId, text::fold},
     media::os_catalogue,
     operations::{Failure, Service, check_image, create_image, delete_image, edit_image, find_image, forget_image, stop_upload},
-    web::error::Error,
+    web::{error::Error, images::list::SEARCH_MAX},
 };
-
-/// Longest search, in characters.
-const SEARCH_MAX: usize = 255;
 
 /// Which images, in which order. A parameter that can come several times lets through what any of its values lets through.
 #[derive(IntoParams)]
@@ -66,7 +63,7 @@ pub async fn list(request: HttpRequest, service: Data<Service>, caller: Caller) 
     if search.chars().count() > SEARCH_MAX || search.chars().any(char::is_control) {
         return Err(invalid("q", "has at most 255 characters, and no control characters"));
     }
-    let system = |os: &str| (os == os_catalogue::OTHER || os_catalogue::find(os).is_some()).then(|| os.to_owned());
+    let system = |os: &str| os_catalogue::is_choice(os).then(|| os.to_owned());
     let filter = Filter {
         search: fold(search),
         kinds: query.each("type", |value| value.parse().ok())?,
@@ -156,9 +153,7 @@ pub async fn create(request: HttpRequest, service: Data<Service>, caller: Caller
         ..create_image::Answers::default()
     };
     let id = create_image::announce(&service, &caller.actor, answers, &new.file.name, new.file.size).await?;
-    let mut answer = HttpResponse::Created();
-    answer.insert_header((header::LOCATION, format!("{}/images/{id}", super::BASE)));
-    Ok(etag::answer(answer, &made(&service, id).await?))
+    Ok(etag::created(&format!("/images/{id}"), &made(&service, id).await?))
 }
 
 /// An image that this request just made or changed, whoever may see images.

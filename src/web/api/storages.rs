@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::StatusCode,
     web::{Data, Path},
 };
 use serde::Deserialize;
@@ -132,9 +132,7 @@ pub async fn add(request: HttpRequest, service: Data<Service>, caller: Caller, n
     let added = add_storage::run(&service, &caller.actor, asked, None).await.map_err(add_storage::as_field_faults)?;
     let id = added.id;
     let storage = service.db.read(move |conn| find(conn, id)).await?;
-    let mut answer = HttpResponse::Created();
-    answer.insert_header((header::LOCATION, format!("{}/storages/{id}", super::BASE)));
-    Ok(etag::answer(answer, &storage))
+    Ok(etag::created(&format!("/storages/{id}"), &storage))
 }
 
 /// Get a storage.

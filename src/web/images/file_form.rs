@@ -22,8 +22,7 @@ use tokio::time::timeout;
 use crate::{
     config::Config,
     domain::upload,
-    media::HEAD_BYTES,
-    operations::{Failure, create_image::File},
+    operations::{Failure, create_image::File, receive_file::read_head},
 };
 
 /// What a form may hold beside the file, in bytes.
@@ -140,27 +139,19 @@ impl Form {
 
     async fn begin(&mut self, mut field: Field, length: u64) -> Result<FilePart, Failure> {
         let name = file_name(&field);
-        let (mut head, mut rest) = (Vec::new(), None);
-        while head.len() < HEAD_BYTES {
-            let Some(chunk) = field.next().await else { break };
-            let mut chunk = chunk.map_err(|broken| why(&broken))?;
-            let take = chunk.len().min(HEAD_BYTES - head.len());
-            head.extend_from_slice(&chunk.split_to(take));
-            if !chunk.is_empty() {
-                rest = Some(chunk);
-            }
-        }
+        let head = read_head(&mut field).await.map_err(|broken| why(&broken))?;
         // The length of the whole form bounds the file's; where the head is all of it, its size is known, and so is what follows it.
-        let exact = head.len() < HEAD_BYTES;
+        let exact = head.is_all();
         let mut field = Some(field);
         if exact {
             // The form moves on only when nobody holds the part any more.
             field = None;
             self.end().await?;
         }
-        let bytes = if exact { head.len() as u64 } else { length };
-        let file = File { name: upload::base_name(&name.unwrap_or_default()).to_owned(), bytes, exact, head, sha256: None };
-        Ok(FilePart { file, field, rest })
+        let bytes = if exact { head.bytes.len() as u64 } else { length };
+        let name = upload::base_name(&name.unwrap_or_default()).to_owned();
+        let file = File { name, bytes, exact, head: head.bytes, sha256: None };
+        Ok(FilePart { file, field, rest: head.rest })
     }
 
     /// Waits for the end of the form, which must follow the file.

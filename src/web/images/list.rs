@@ -35,7 +35,7 @@ const SIZES: [usize; 3] = [25, 50, 100];
 /// Up to here images are counted exactly.
 const COUNTED: i64 = 10_000;
 /// Longest search, in characters.
-const SEARCH_MAX: usize = 255;
+pub const SEARCH_MAX: usize = 255;
 
 /// Columns that can be hidden: key, words.
 const COLUMNS: [(&str, &str); 7] = [
@@ -64,9 +64,7 @@ impl View {
     pub fn parse(query: &Fields) -> Self {
         let first = |name: &str| query.all(name).next().unwrap_or_default();
         let search: String = first("q").trim().chars().filter(|c| !c.is_control()).take(SEARCH_MAX).collect();
-        let systems = |name: &str| {
-            query.all(name).filter(|os| *os == os_catalogue::OTHER || os_catalogue::find(os).is_some()).map(str::to_owned).collect()
-        };
+        let systems = |name: &str| query.all(name).filter(|os| os_catalogue::is_choice(os)).map(str::to_owned).collect();
         let filter = Filter {
             search: fold(&search),
             kinds: each_once(query.parsed("type")),
