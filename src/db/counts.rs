@@ -26,7 +26,7 @@ pub enum Belief {
     Exact,
     /// So where there are few; ten seconds where there are many, for these are found one by one.
     Search,
-    /// Ten seconds, whatever is written: counting looks at much.
+    /// Ten seconds, whatever is written: counting looks at much. Except that there is none: that is believed as [`Belief::Exact`].
     Costly,
     /// A minute: it only decides which way is the shorter one.
     Hint,
@@ -66,6 +66,8 @@ impl Known {
             Belief::Exact | Belief::Search if self.number >= self.most => Belief::Costly,
             Belief::Search if self.number > MANY => Belief::Costly,
             Belief::Search => Belief::Exact,
+            // That there is none must not hide the first one.
+            Belief::Costly if self.number == 0 => Belief::Exact,
             other => other,
         };
         let unwritten = self.written == written || belief != Belief::Exact;
@@ -146,6 +148,16 @@ mod tests {
         counts.written();
         assert_eq!(costly(4), 3);
         assert_eq!(ask(&counts, "a", 5, 10), 5, "who needs it exact counts again");
+    }
+
+    #[test]
+    fn that_there_is_none_is_believed_until_something_is_written() {
+        let counts = Counts::default();
+        let costly = |now| counts.of::<()>("a".to_owned(), 10, Belief::Costly, || Ok(now)).unwrap();
+        assert_eq!(costly(0), 0);
+        assert_eq!(costly(1), 0);
+        counts.written();
+        assert_eq!(costly(1), 1);
     }
 
     #[test]
