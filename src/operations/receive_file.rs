@@ -47,12 +47,21 @@ pub async fn read_head<E>(stream: &mut (impl Stream<Item = Result<Bytes, E>> + U
         let Some(chunk) = stream.next().await else { break };
         let mut chunk = chunk?;
         let take = chunk.len().min(HEAD_BYTES - head.bytes.len());
-        head.bytes.extend_from_slice(&chunk.split_to(take));
+        append(&mut head.bytes, &chunk.split_to(take));
         if !chunk.is_empty() {
             head.rest = Some(chunk);
         }
     }
     Ok(head)
+}
+
+/// Adds to a head, which grows by doubling but never beyond what it can be: very many may wait for the rest of theirs.
+fn append(head: &mut Vec<u8>, bytes: &[u8]) {
+    let needed = head.len() + bytes.len();
+    if needed > head.capacity() {
+        head.reserve_exact(needed.max((head.capacity() * 2).min(HEAD_BYTES)) - head.len());
+    }
+    head.extend_from_slice(bytes);
 }
 
 /// A file that a program sends as it is, without a form around it.

@@ -443,7 +443,7 @@ pub async fn create_with_file(
     let answer = match created {
         Ok((image, part)) => {
             let here = format!("/images/{image}");
-            let flash = match receive(&service, &me.actor, image, part, &mut form).await {
+            let flash = match Box::pin(receive(&service, &me.actor, image, part, &mut form)).await {
                 Ok(()) => {
                     let name = name_of(&service, image).await?;
                     Flash::about("The file of ", here.clone(), &name, " is complete. The image is Available.")

@@ -16,7 +16,7 @@ use actix_web::{
 };
 use tracing::Instrument;
 
-use super::connection::{Answering, Occupation, UnderWay};
+use super::connection::{self, Answering, Occupation, UnderWay};
 use crate::{operations::Service, secret};
 
 /// The number of a request, which also stands on error pages and in events.
@@ -29,7 +29,7 @@ pub struct ClientAddress(pub String);
 
 /// Numbers a request, finds out whose it is, and logs it.
 pub async fn number(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let id = new_number();
@@ -38,7 +38,11 @@ pub async fn number(
     let (method, path, start) = (request.method().clone(), request.path().to_owned(), Instant::now());
     request.extensions_mut().insert(RequestId(id.clone()));
     request.extensions_mut().insert(ClientAddress(address.clone()));
-    let under_way = request.request().conn_data::<Rc<Occupation>>().map(UnderWay::on);
+    let occupation = request.request().conn_data::<Rc<Occupation>>().cloned();
+    let under_way = occupation.as_ref().map(UnderWay::on);
+    if let Some(occupation) = &occupation {
+        connection::count_body(&mut request, occupation);
+    }
     let span = tracing::info_span!("request", id = %id);
     let mut response = next.call(request).instrument(span).await?;
     let milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -78,7 +78,7 @@ pub async fn put(
     }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let sent = Sent { length, sha256: announced_digest(&request)? };
-    receive_file::run(&service, &caller.actor, *id, expected.0, sent, &mut payload).await?;
+    Box::pin(receive_file::run(&service, &caller.actor, *id, expected.0, sent, &mut payload)).await?;
     images::answer(&service, *id).await
 }
 

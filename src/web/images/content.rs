@@ -150,7 +150,8 @@ pub async fn submit(
     let (me, cookie) = me.with_device(&service.config);
     let mut form = Form::new(&request, payload, &service.config);
     let received = match form.file_part().await {
-        Ok(part) => receive(&service, &me.actor, *id, part, &mut form).await,
+        // Apart from the request's own task, which very many have that never come so far.
+        Ok(part) => Box::pin(receive(&service, &me.actor, *id, part, &mut form)).await,
         Err(failed) => Err(failed),
     };
     let here = format!("/images/{id}");
