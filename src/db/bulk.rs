@@ -139,7 +139,7 @@ fn make_indexes(tx: &mut Tx<'_>, found: &[Definition]) -> DbResult<()> {
 /// What the database does by itself sooner or later after so much was written; outside of a transaction.
 pub fn settle(db: &Db) -> DbResult<()> {
     let mut pooled = db.pool.take_writer()?;
-    match &mut *pooled {
+    match &mut **pooled {
         Conn::Sqlite(conn) => conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA cache_size = -2000")?,
         // One by one: together they would be one transaction, which VACUUM refuses.
         Conn::Postgres(conn) => {

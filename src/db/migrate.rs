@@ -40,7 +40,7 @@ pub fn run(db: &Db) -> DbResult<Vec<String>> {
         return Ok(pending);
     }
     let mut pooled = db.pool.take_writer()?;
-    let ran = match &mut *pooled {
+    let ran = match &mut **pooled {
         Conn::Sqlite(conn) => conn.run_pending_migrations(SQLITE).map(drop),
         Conn::Postgres(conn) => conn.run_pending_migrations(POSTGRES).map(drop),
     };

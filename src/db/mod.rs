@@ -111,9 +111,8 @@ impl Db {
     pub fn open(address: &Address) -> DbResult<Self> {
         let pool = Pool::open(address)?;
         let (readers, writers) = pool.places();
-        let readers = Arc::new(Semaphore::new(readers));
-        let writers = writers.map_or_else(|| readers.clone(), |writers| Arc::new(Semaphore::new(writers)));
-        Ok(Self { pool, readers, writers, counts: counts::Counts::default() })
+        let line = |places: u32| Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(1)));
+        Ok(Self { pool, readers: line(readers), writers: line(writers), counts: counts::Counts::default() })
     }
 
     /// What was counted a moment ago.
