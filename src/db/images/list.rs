@@ -248,8 +248,7 @@ fn way(conn: &mut Conn, counts: &Counts, leg: &Leg, sort: Sort) -> DbResult<Opti
         return Ok(Some(Way::Walk(index)));
     }
     Ok(match count_leg(conn, counts, leg, COUNTED)? {
-        // What takes long to count takes as long to find nothing of; anything else is looked for, as another process may have added it.
-        0 if is_costly(conn, counts, leg)? => None,
+        0 => None,
         few if few <= FEW => Some(Way::Sorted(finder(conn, counts, leg)?)),
         matching => Some(Way::Stretch(index, matching)),
     })
@@ -285,17 +284,14 @@ fn hits(conn: &mut Conn, counts: &Counts, search: &str) -> DbResult<i64> {
     })
 }
 
-/// Whether names of very many images must be looked at to find those with a frequent word.
-fn is_costly(conn: &mut Conn, counts: &Counts, leg: &Leg) -> DbResult<bool> {
-    Ok(!leg.search.is_empty() && !leg.is_beginning() && finder(conn, counts, leg)? != Finder::Search)
-}
-
 fn count_leg(conn: &mut Conn, counts: &Counts, leg: &Leg, most: i64) -> DbResult<i64> {
     let finder = finder(conn, counts, leg)?;
+    // Names of very many images must be looked at to count those with a frequent word.
+    let frequent = !leg.search.is_empty() && !leg.is_beginning() && finder != Finder::Search;
     counts.of(
         leg.name(),
         most,
-        if is_costly(conn, counts, leg)? {
+        if frequent {
             Belief::Costly
         } else if leg.search.is_empty() {
             Belief::Exact
