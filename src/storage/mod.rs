@@ -30,7 +30,7 @@ pub use error::StorageError;
 pub use manifest::Manifest;
 pub use part::Part;
 pub use pool::Workers;
-pub use receive::{BUFFER_BYTES, ReceiveError, Received, Receiver};
+pub use receive::{BUFFER_BYTES, ReceiveError, Received, Receiver, WIDE_BUFFER_BYTES};
 pub use registry::{Busy, Handle, Registry};
 pub use send::Sender;
 
