@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     config::Config,
-    db::{Address, Db, migrate},
+    db::{Db, migrate},
     domain::ids::InstanceId,
     jobs,
     operations::{Failure, Service, set_up},
@@ -59,7 +59,32 @@ pub enum StartError {
 /// A lock that ends with the process: one service a data folder, for SQLite has one process.
 #[derive(Debug)]
 pub struct DataDirLock {
-    _file: std::fs::File,
+    file: std::fs::File,
+}
+
+/// How many processes the lock's file remembers: more than can have died while the records were out of reach.
+const REMEMBERED: usize = 32;
+
+impl DataDirLock {
+    /// Writes a process into the file of the lock, and answers those that stood there. They are gone, or they would have the lock: what
+    /// they held in the records need not wait until their leases run out.
+    pub fn sign(&mut self, instance: InstanceId) -> std::io::Result<Vec<InstanceId>> {
+        use std::io::{Read, Write};
+        let mut text = String::new();
+        // Whatever else stands there, as after a power cut, names no process.
+        let _ = (&self.file).take(1 << 20).read_to_string(&mut text);
+        let mut gone: Vec<InstanceId> = text.lines().filter_map(|line| line.parse().ok()).collect();
+        gone.drain(..gone.len().saturating_sub(REMEMBERED));
+        if text.len() > 4_096 {
+            self.file.set_len(0)?;
+            let kept: String = gone.iter().map(|id| format!("{id}\n")).collect();
+            (&self.file).write_all(kept.as_bytes())?;
+        }
+        // On a line of its own, even if the last one was cut off.
+        (&self.file).write_all(format!("\n{instance}\n").as_bytes())?;
+        self.file.sync_data()?;
+        Ok(gone)
+    }
 }
 
 /// Makes the data folder, readable by its owner only, and takes its lock.
@@ -69,9 +94,9 @@ pub fn take_data_dir(path: &Path) -> Result<DataDirLock, StartError> {
     if !path.is_dir() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fault)?;
     }
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path.join("lock")).map_err(fault)?;
+    let file = std::fs::OpenOptions::new().create(true).read(true).append(true).open(path.join("lock")).map_err(fault)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(DataDirLock { _file: file }),
+        Ok(()) => Ok(DataDirLock { file }),
         Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::InUse(path.to_owned())),
         Err(failed) => Err(fault(failed.into())),
     }
@@ -88,6 +113,7 @@ pub fn open(config: Arc<Config>) -> Result<Service, StartError> {
         storages: Registry::default(),
         config,
         instance: InstanceId::new(),
+        predecessors: Arc::default(),
         wake: Arc::new(Notify::new()),
         compare: Arc::new(Notify::new()),
     })
@@ -110,9 +136,7 @@ pub async fn start(service: Service) -> Result<Running, StartError> {
         let service = service.clone();
         tokio::task::spawn_blocking(move || set_up::prepare(&service)).await.map_err(|failed| Failure::Broken(failed.to_string()))??
     };
-    if matches!(service.config.database, Address::Sqlite(_)) {
-        jobs::end_leases_of_earlier_processes(&service).await?;
-    }
+    jobs::end_leases_of_earlier_processes(&service).await?;
     // A write beyond the system's limit for one file must be an error of that write, not the end of the process.
     let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ));
     let wanted = service.config.listen;

@@ -10,8 +10,9 @@ use crate::{app, config::Config};
 /// Serves until it is told to stop.
 pub fn run(config: Arc<Config>) -> Outcome {
     start_log(&config)?;
-    let _lock = app::take_data_dir(&config.data_dir)?;
-    let service = app::open(config.clone())?;
+    let mut lock = app::take_data_dir(&config.data_dir)?;
+    let mut service = app::open(config.clone())?;
+    service.predecessors = lock.sign(service.instance)?.into();
     actix_web::rt::System::new().block_on(async move {
         let running = app::start(service).await?;
         let origin = config.public_url.clone().unwrap_or_else(|| format!("http://{}", running.address));

@@ -267,10 +267,9 @@ pub fn begin_deletion(tx: &mut Tx<'_>, id: ImageId, version: i64, now: Timestamp
     Ok(changed == 1)
 }
 
-/// Removes the record of an image whose files are gone, or that is forgotten.
-pub fn delete(tx: &mut Tx<'_>, id: ImageId) -> DbResult<()> {
-    diesel::delete(images::table.filter(images::id.eq(id.to_string()))).execute(tx.conn())?;
-    Ok(())
+/// Removes the record of an image whose files are gone, or that is forgotten; false if there is none.
+pub fn delete(tx: &mut Tx<'_>, id: ImageId) -> DbResult<bool> {
+    Ok(diesel::delete(images::table.filter(images::id.eq(id.to_string()))).execute(tx.conn())? == 1)
 }
 
 /// Changes what an administrator wrote about an image that still has `version`; false if somebody else was faster.

@@ -6,12 +6,12 @@ use diesel::{
     sql_types::{BigInt, Text},
 };
 
-use super::{DbResult, Tx, schema::jobs};
+use super::{Conn, DbResult, Tx, schema::jobs};
 use crate::{
     clock::Timestamp,
     domain::{
         codes::codes,
-        ids::{ImageId, JobId, StorageId},
+        ids::{ImageId, InstanceId, JobId, StorageId},
     },
 };
 
@@ -49,6 +49,11 @@ pub struct Job {
 
 /// Enqueues a job.
 pub fn enqueue(tx: &mut Tx<'_>, kind: Kind, storage: StorageId, image: ImageId, now: Timestamp) -> DbResult<()> {
+    enqueue_after(tx, kind, storage, image, now, now)
+}
+
+/// Enqueues a job that is due at some time.
+pub fn enqueue_after(tx: &mut Tx<'_>, kind: Kind, storage: StorageId, image: ImageId, after: Timestamp, now: Timestamp) -> DbResult<()> {
     diesel::insert_into(jobs::table)
         .values((
             jobs::id.eq(JobId::new().to_string()),
@@ -56,7 +61,7 @@ pub fn enqueue(tx: &mut Tx<'_>, kind: Kind, storage: StorageId, image: ImageId, 
             jobs::storage_id.eq(storage.to_string()),
             jobs::image_id.eq(image.to_string()),
             jobs::attempts.eq(0),
-            jobs::run_after.eq(now.micros()),
+            jobs::run_after.eq(after.max(now).micros()),
             jobs::created_at.eq(now.micros()),
         ))
         .execute(tx.conn())?;
@@ -78,26 +83,65 @@ pub fn enqueue_verification(tx: &mut Tx<'_>, storage: StorageId, now: Timestamp)
     Ok(())
 }
 
-/// Claims a job that is due and that nobody else holds.
-pub fn claim(tx: &mut Tx<'_>, now: Timestamp, lease_until: Timestamp) -> DbResult<Option<Job>> {
+/// Claims a job that is due and that nobody else holds. Of one image's jobs one at a time is held, in the order in which they are due: what
+/// one writes another must not remove, or write with older words.
+pub fn claim(tx: &mut Tx<'_>, instance: InstanceId, now: Timestamp, lease_until: Timestamp) -> DbResult<Option<Job>> {
+    let images_in_hand: Vec<String> = jobs::table.filter(jobs::lease_until.ge(now.micros())).select(jobs::image_id).load(tx.conn())?;
     let free = jobs::lease_until.is_null().or(jobs::lease_until.lt(now.micros()));
     let candidate: Option<Job> = jobs::table
-        .filter(jobs::run_after.le(now.micros()).and(free))
+        .filter(jobs::run_after.le(now.micros()).and(free).and(jobs::image_id.ne_all(images_in_hand)))
         .order((jobs::run_after, jobs::id))
         .select(Job::as_select())
         .first(tx.conn())
         .optional()?;
     let Some(job) = candidate else { return Ok(None) };
-    let still_free = jobs::id.eq(job.id.to_string()).and(jobs::lease_until.is_null().or(jobs::lease_until.lt(now.micros())));
-    let claimed = diesel::update(jobs::table.filter(still_free))
-        .set((jobs::lease_until.eq(lease_until.micros()), jobs::attempts.eq(jobs::attempts + 1)))
+    // Another process may be claiming another job of the same image: one of the two comes first.
+    super::images::lock(tx, job.image_id)?;
+    let in_hand = jobs::image_id.eq(job.image_id.to_string()).and(jobs::lease_until.ge(now.micros()));
+    if diesel::select(diesel::dsl::exists(jobs::table.filter(in_hand))).get_result(tx.conn())? {
+        return Ok(None);
+    }
+    let claimed = diesel::update(jobs::table.find(job.id.to_string()))
+        .set((jobs::lease_until.eq(lease_until.micros()), jobs::instance.eq(instance.to_string()), jobs::attempts.eq(jobs::attempts + 1)))
         .execute(tx.conn())?;
     Ok((claimed == 1).then_some(job))
 }
 
-/// Nobody holds any job.
-pub fn free_all(tx: &mut Tx<'_>) -> DbResult<()> {
-    diesel::update(jobs::table).set(jobs::lease_until.eq(None::<i64>)).execute(tx.conn())?;
+/// Renews the lease of a job that is being done by this process; false if it is not.
+pub fn renew_lease(tx: &mut Tx<'_>, id: JobId, instance: InstanceId, lease_until: Timestamp) -> DbResult<bool> {
+    let ours = jobs::id.eq(id.to_string()).and(jobs::instance.eq(instance.to_string())).and(jobs::lease_until.is_not_null());
+    Ok(diesel::update(jobs::table.filter(ours)).set(jobs::lease_until.eq(lease_until.micros())).execute(tx.conn())? == 1)
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn not_held_by(instance: String) -> _ {
+    jobs::lease_until.is_not_null().and(jobs::instance.is_null().or(jobs::instance.ne(instance)))
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn held_by(gone: Vec<String>) -> _ {
+    jobs::lease_until.is_not_null().and(jobs::instance.eq_any(gone))
+}
+
+fn names(gone: &[InstanceId]) -> Vec<String> {
+    gone.iter().map(ToString::to_string).collect()
+}
+
+/// Whether a process that is gone holds a job: any but `sole` on a database that has one process, otherwise one of `gone`.
+pub fn held_by_others(conn: &mut Conn, sole: Option<InstanceId>, gone: &[InstanceId]) -> DbResult<bool> {
+    Ok(match sole {
+        Some(sole) => diesel::select(diesel::dsl::exists(jobs::table.filter(not_held_by(sole.to_string())))).get_result(conn)?,
+        None => diesel::select(diesel::dsl::exists(jobs::table.filter(held_by(names(gone))))).get_result(conn)?,
+    })
+}
+
+/// Frees what such processes hold.
+pub fn free(tx: &mut Tx<'_>, sole: Option<InstanceId>, gone: &[InstanceId]) -> DbResult<()> {
+    let nobody = jobs::lease_until.eq(None::<i64>);
+    match sole {
+        Some(sole) => diesel::update(jobs::table.filter(not_held_by(sole.to_string()))).set(nobody).execute(tx.conn())?,
+        None => diesel::update(jobs::table.filter(held_by(names(gone)))).set(nobody).execute(tx.conn())?,
+    };
     Ok(())
 }
 

@@ -77,7 +77,7 @@ table! {
 table! {
     jobs (id) {
         id -> Text, kind -> Text, storage_id -> Text, image_id -> Text, attempts -> BigInt, run_after -> BigInt,
-        lease_until -> Nullable<BigInt>, error -> Nullable<Text>, created_at -> BigInt,
+        lease_until -> Nullable<BigInt>, error -> Nullable<Text>, created_at -> BigInt, instance -> Nullable<Text>,
     }
 }
 table! {

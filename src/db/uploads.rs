@@ -29,6 +29,8 @@ pub struct Upload {
     pub fence: i64,
     declared_bytes: i64,
     offset_bytes: i64,
+    lease_until: Option<i64>,
+    instance: String,
     pub stopped_at: Option<i64>,
     stopped: Option<String>,
     pub stopped_detail: String,
@@ -43,6 +45,11 @@ impl Upload {
     /// Bytes that are durable on the storage.
     pub fn offset(&self) -> u64 {
         unsigned(self.offset_bytes)
+    }
+
+    /// Until when a process other than `instance` may still be carrying it on without looking at the records.
+    pub fn elsewhere_until(&self, instance: InstanceId) -> Option<Timestamp> {
+        self.lease_until.filter(|_| self.instance != instance.to_string()).map(Timestamp::from_micros)
     }
 
     /// Why nothing is moving, if so.
@@ -147,13 +154,24 @@ pub fn delete(tx: &mut Tx<'_>, image: ImageId) -> DbResult<()> {
     Ok(())
 }
 
-/// Transfers whose lease has run out at `now`; with `instance`, also those of other processes than it (a database with one process has
-/// none alive beside it).
-pub fn lapsed(conn: &mut Conn, now: Timestamp, sole_instance: Option<InstanceId>) -> DbResult<Vec<Upload>> {
+/// Transfers that nobody carries on.
+#[derive(Debug, Clone, Copy)]
+pub enum Lapsed<'gone> {
+    /// Their lease has run out.
+    At(Timestamp),
+    /// They are those of another process than this one, on a database that has one process.
+    NotOf(InstanceId),
+    /// They are those of processes that are gone.
+    Of(&'gone [InstanceId]),
+}
+
+/// Transfers that nobody carries on, some of them if there are many.
+pub fn lapsed(conn: &mut Conn, which: Lapsed<'_>) -> DbResult<Vec<Upload>> {
     let mut query = uploads::table.filter(uploads::lease_until.is_not_null()).select(Upload::as_select()).into_boxed();
-    query = match sole_instance {
-        Some(instance) => query.filter(uploads::instance.ne(instance.to_string()).or(uploads::lease_until.lt(now.micros()))),
-        None => query.filter(uploads::lease_until.lt(now.micros())),
+    query = match which {
+        Lapsed::At(now) => query.filter(uploads::lease_until.lt(now.micros())),
+        Lapsed::NotOf(instance) => query.filter(uploads::instance.ne(instance.to_string())),
+        Lapsed::Of(gone) => query.filter(uploads::instance.eq_any(gone.iter().map(ToString::to_string))),
     };
     Ok(query.order(uploads::image_id).limit(1_000).load(conn)?)
 }

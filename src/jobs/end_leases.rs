@@ -1,31 +1,59 @@
-//! Ends transfers whose lease ran out: nobody sent a byte for a minute, or the process that received them is gone.
+//! Ends transfers that nobody carries on: nobody sent a byte for a minute, or the process that received them is gone.
 
 use crate::{
     clock,
-    db::{Db, jobs, uploads, uploads::Upload},
-    domain::{ids::InstanceId, upload::Stopped},
+    db::{
+        Address, jobs,
+        uploads::{self, Lapsed, Upload},
+    },
+    domain::upload::Stopped,
     operations::{Failure, Service, check_storage, stop_upload},
 };
 
-/// Ends what has lapsed.
+/// Ends what has lapsed, and what processes that are gone had left to do.
 pub async fn end_leases(service: &Service) -> Result<(), Failure> {
-    for upload in lapsed(&service.db, None).await? {
-        let why = if upload.offset() == 0 { Stopped::NeverSent } else { Stopped::Interrupted };
-        end(service, &upload, why).await?;
+    let mut lapsed = service.db.read(|conn| Ok::<_, Failure>(uploads::lapsed(conn, Lapsed::At(clock::now()))?)).await?;
+    while !lapsed.is_empty() {
+        for upload in &lapsed {
+            let why = if upload.offset() == 0 { Stopped::NeverSent } else { Stopped::Interrupted };
+            end(service, upload, why).await?;
+        }
+        // What such a transfer had renamed into place already is nobody's now.
+        service.compare.notify_one();
+        lapsed = service.db.read(|conn| Ok::<_, Failure>(uploads::lapsed(conn, Lapsed::At(clock::now()))?)).await?;
     }
-    Ok(())
+    end_leases_of_earlier_processes(service).await
 }
 
-/// At the start, on a database that only this process uses: whatever another process was receiving is over, and so is its hold on jobs.
+/// Whatever a process that is gone was receiving is over, and so is its hold on jobs. On SQLite that is every other process; elsewhere it
+/// is those that used this data folder before, whose lock this process has. Others may be alive: their leases run out.
 pub async fn end_leases_of_earlier_processes(service: &Service) -> Result<(), Failure> {
-    for upload in lapsed(&service.db, Some(service.instance)).await? {
-        end(service, &upload, Stopped::ServiceStopped).await?;
+    let sole = matches!(service.config.database, Address::Sqlite(_)).then_some(service.instance);
+    if sole.is_none() && service.predecessors.is_empty() {
+        return Ok(());
     }
-    service.db.write(|tx| Ok(jobs::free_all(tx)?)).await
-}
-
-async fn lapsed(db: &Db, sole_instance: Option<InstanceId>) -> Result<Vec<Upload>, Failure> {
-    db.read(move |conn| Ok(uploads::lapsed(conn, clock::now(), sole_instance)?)).await
+    loop {
+        let gone = service.predecessors.clone();
+        let (left, held) = service
+            .db
+            .read(move |conn| {
+                let of_the_dead = sole.map_or(Lapsed::Of(&gone), Lapsed::NotOf);
+                Ok::<_, Failure>((uploads::lapsed(conn, of_the_dead)?, jobs::held_by_others(conn, sole, &gone)?))
+            })
+            .await?;
+        if held {
+            let gone = service.predecessors.clone();
+            service.db.write(move |tx| Ok::<_, Failure>(jobs::free(tx, sole, &gone)?)).await?;
+            service.wake.notify_one();
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        for upload in &left {
+            end(service, upload, Stopped::ServiceStopped).await?;
+        }
+        service.compare.notify_one();
+    }
 }
 
 async fn end(service: &Service, upload: &Upload, why: Stopped) -> Result<(), Failure> {

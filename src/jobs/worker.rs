@@ -9,6 +9,7 @@ use crate::{
     db::{events, images, images::Found, jobs, jobs::Job, jobs::Kind, storages},
     domain::{
         audit::{Action, Entry, Object, ObjectKind},
+        ids::JobId,
         image::{FileState, Stored},
         storage::Health,
     },
@@ -17,8 +18,8 @@ use crate::{
     storage::{Directory, Handle, StorageError},
 };
 
-/// A job that is not reported on for so long is taken by another process. Doing one twice does no harm.
-const LEASE: Duration = Duration::from_secs(600);
+/// A job whose lease was not renewed for so long is taken by another process. Doing one twice does no harm.
+const LEASE: Duration = Duration::from_secs(60);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// Bytes read at once when a digest is compared.
@@ -28,8 +29,15 @@ const READ: usize = 1 << 20;
 pub async fn work_off(service: &Service) -> Result<(), Failure> {
     while let Some(job) = claim(service).await? {
         let id = job.id;
-        match attempt(service, &job).await {
-            Ok(()) => service.db.write(move |tx| Ok::<_, Failure>(jobs::done(tx, id)?)).await?,
+        let lease = KeepLease::new(service, id);
+        let done = attempt(service, &job).await;
+        drop(lease);
+        let told = match done {
+            Ok(()) => service.db.write(move |tx| Ok::<_, Failure>(jobs::done(tx, id)?)).await,
+            failed => failed,
+        };
+        match told {
+            Ok(()) => {}
             Err(failed) => {
                 let attempts = u32::try_from(job.attempts).unwrap_or(u32::MAX);
                 let pause = Duration::from_secs(2_u64.saturating_pow(attempts.min(10))).min(LONGEST_PAUSE);
@@ -43,20 +51,45 @@ pub async fn work_off(service: &Service) -> Result<(), Failure> {
 }
 
 async fn claim(service: &Service) -> Result<Option<Job>, Failure> {
+    let instance = service.instance;
     service
         .db
-        .write(|tx| {
+        .write(move |tx| {
             let now = clock::now();
-            Ok(jobs::claim(tx, now, now.plus(LEASE))?)
+            Ok(jobs::claim(tx, instance, now, now.plus(LEASE))?)
         })
         .await
+}
+
+/// Renews the lease of a job for as long as it is being done: reading a large image takes longer than the lease.
+struct KeepLease(tokio::task::JoinHandle<()>);
+
+impl KeepLease {
+    fn new(service: &Service, id: JobId) -> Self {
+        let (db, instance) = (service.db.clone(), service.instance);
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LEASE / 3).await;
+                let renewed = db.write(move |tx| Ok::<_, Failure>(jobs::renew_lease(tx, id, instance, clock::now().plus(LEASE))?)).await;
+                if matches!(renewed, Ok(false)) {
+                    return;
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for KeepLease {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn attempt(service: &Service, job: &Job) -> Result<(), Failure> {
     let (storage_id, image) = (job.storage_id, job.image_id);
     let storage = service.db.read(move |conn| storages::by_id(conn, storage_id)?.ok_or(Failure::NotFound)).await?;
-    if storage.health == Health::Removed && job.kind != Kind::RemoveFiles {
-        // When it is added again, everything is compared anyway.
+    if storage.health == Health::Removed && job.kind == Kind::VerifyImage {
+        // When it is added again, every digest is compared anyway.
         return Ok(());
     }
     if storage.health != Health::Healthy {
@@ -74,13 +107,29 @@ async fn attempt(service: &Service, job: &Job) -> Result<(), Failure> {
 }
 
 async fn remove_files(service: &Service, handle: &Handle, job: &Job) -> Result<(), Failure> {
-    let image = job.image_id;
-    handle.run(move |directory| directory.remove(image)).await?;
+    let (id, image) = (job.id, job.image_id);
+    // A transfer of this image that has not noticed yet may make its file once more: the record stays until it has ended, so that
+    // whatever it leaves is somebody's.
+    let busy = service.storages.occupy(image);
+    let alone = busy.is_some();
+    let removal = move |directory: &Directory| {
+        // Occupied until it is done, even if nobody waits for it any more.
+        let _busy = busy;
+        directory.remove(image)
+    };
+    handle.run(removal).await?;
+    if !alone {
+        return Err(Failure::refused("upload.ending", "An upload of it is still ending."));
+    }
     service
         .db
         .write(move |tx| {
             let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
-            images::delete(tx, image)?;
+            // Together with the job, so that it is not done and told a second time.
+            jobs::done(tx, id)?;
+            if !images::delete(tx, image)? {
+                return Ok(());
+            }
             let entry = Entry::done(Action::RemoveFile, Object::new(ObjectKind::Image, image, name));
             Ok(events::insert(tx, &check_storage::watcher(), &entry, clock::now())?)
         })

@@ -17,6 +17,7 @@ use crate::{
 
 /// Deletes an image that still has one of the expected versions, if the rule allows; answers its name.
 pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, expected: Expected) -> Result<String, Failure> {
+    let instance = service.instance;
     let name = authorize::write::<right::DeleteImage, _>(&service.db, actor, id, move |tx, granted| {
         let now = clock::now();
         images::lock(tx, id)?;
@@ -27,9 +28,11 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, expected: E
         if !expected.admits(found.image.version) || !images::begin_deletion(tx, id, found.image.version, now)? {
             return Err(Failure::Stale);
         }
-        // Whoever is sending its bytes finds no transfer any more, and stops.
+        // Whoever is sending its bytes finds no transfer any more, and stops. Another process may not have looked yet: the record stays
+        // until its lease would have ended, lest it make a file that nobody knows.
+        let after = found.upload.as_ref().and_then(|upload| upload.elsewhere_until(instance)).unwrap_or(now);
         uploads::delete(tx, id)?;
-        jobs::enqueue(tx, jobs::Kind::RemoveFiles, found.storage.id, id, now)?;
+        jobs::enqueue_after(tx, jobs::Kind::RemoveFiles, found.storage.id, id, after, now)?;
         granted.record(tx, &Entry::done(Action::DeleteImage, image_object(&found)))?;
         Ok(found.image.name)
     })

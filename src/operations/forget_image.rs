@@ -22,7 +22,7 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<S
         deletion::may_forget(&facts).map_err(|reason| Failure::refused(reason.code(), reason.sentence()))?;
         match images::delete(tx, id) {
             Err(DbError::InUse) => return Err(Failure::refused("image.in_use", "A virtual machine was given this image meanwhile.")),
-            other => other?,
+            other => drop(other?),
         }
         let detail = format!("It lay on “{}”.", found.storage.name);
         granted.record(tx, &Entry::done(Action::ForgetImage, image_object(&found)).with(detail))?;

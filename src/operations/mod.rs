@@ -55,6 +55,8 @@ pub struct Service {
     pub config: std::sync::Arc<Config>,
     /// This process.
     pub instance: InstanceId,
+    /// Processes that are gone: they served from the data folder whose lock this one has.
+    pub predecessors: std::sync::Arc<[InstanceId]>,
     /// Wakes the worker when a job was enqueued.
     pub wake: std::sync::Arc<tokio::sync::Notify>,
     /// Wakes whoever compares storages with the records.

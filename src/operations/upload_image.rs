@@ -5,7 +5,10 @@
 //! names the transfer's fence. If anything stands against it, the file is removed and the image is Pending with the reason.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,13 +18,13 @@ use super::{Failure, Service, create_image::File, find_image, stop_upload};
 use crate::{
     authorize::{self, Actor, right},
     clock,
-    db::{DbError, images, images::Found, storages, storages::Storage, uploads},
+    db::{DbError, images, images::Found, jobs, storages, storages::Storage, uploads},
     domain::{
         access::Privilege,
         audit::{Action, Entry, Object, ObjectKind},
         creation,
         ids::ImageId,
-        image::{Kind, Shown},
+        image::{Kind, Shown, Stored},
         size,
         text::FieldError,
         upload::{self, Due, Stopped},
@@ -33,6 +36,10 @@ use crate::{
 
 /// How long flushing and publishing a file may take.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(300);
+/// How long after an upload that failed on its storage that is compared with the records.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// Why an upload stopped that the records would not take.
+const NOT_RECORDED: &str = "The database did not answer.";
 /// How long a file that is in place waits for a database that is busy.
 const RECORD_WITHIN: Duration = Duration::from_secs(60);
 
@@ -53,6 +60,8 @@ pub struct Transfer {
     busy: Arc<Busy>,
     checkpoint_at: u64,
     checkpoint_time: Instant,
+    /// Something may have been left on the storage.
+    left: AtomicBool,
 }
 
 /// What became of a checkpoint.
@@ -143,10 +152,13 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expect
         busy: Arc::new(busy),
         checkpoint_at: 0,
         checkpoint_time: Instant::now(),
+        left: AtomicBool::new(false),
     };
     match transfer.open(file.exact.then_some(bytes), bytes).await {
         Ok(receiver) => {
-            if receiver.room_is_claimed() {
+            let room_is_claimed = receiver.room_is_claimed();
+            transfer.receiver = Some(receiver);
+            if room_is_claimed {
                 // The medium counts the room as used from now on; promising it as well would count it twice.
                 transfer.promised = 0;
                 let (storage, fence) = (transfer.storage.id, transfer.fence);
@@ -158,9 +170,10 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expect
                     }
                     Ok::<_, Failure>(())
                 });
-                claimed.await?;
+                if let Err(failed) = claimed.await {
+                    return Err(transfer.stop(Stopped::Interrupted, NOT_RECORDED.to_owned(), failed).await);
+                }
             }
-            transfer.receiver = Some(receiver);
             Ok(transfer)
         }
         Err(failed) => Err(transfer.fail(ReceiveError::Storage(failed)).await),
@@ -235,7 +248,10 @@ impl Transfer {
                 tracing::warn!(%image, %cause, "an upload's offset could not be recorded");
                 Ok(())
             }
-            Err(failed) => Err(failed),
+            Err(failed) => {
+                self.end(Stopped::Interrupted, NOT_RECORDED.to_owned()).await;
+                Err(failed)
+            }
         }
     }
 
@@ -294,20 +310,24 @@ impl Transfer {
         let image = self.image;
         let found = self.service.db.read(move |conn| Ok::<_, Failure>(images::by_id(conn, image)?)).await?;
         let Some(found) = found else { return Err(self.give_up().await) };
-        let manifest = manifest(&found, &contents);
+        let (manifest, version) = (manifest(&found, &contents), found.image.version);
         let bytes = contents.size_bytes;
         let published = self.handle.run_within(PUBLISH_WITHIN, move |directory| directory.publish(image, part, bytes, &manifest)).await;
         if let Err(failed) = published {
             return Err(self.fail(ReceiveError::Storage(failed)).await);
         }
         let until = Instant::now() + RECORD_WITHIN;
+        let mut tried = false;
         let recorded = loop {
-            match self.record(&contents).await {
-                // Nothing was changed; the file is in place and the lease is kept.
-                Err(Failure::Db(DbError::Busy(cause))) if Instant::now() < until => {
-                    tracing::warn!(%image, %cause, "a complete upload waits for its record");
+            match self.record(&contents, version).await {
+                // Whether an attempt that failed was written after all nobody can know at once. But it is written only while the fence is
+                // the present one, and so only once; the file is in place, and the lease is kept.
+                Err(Failure::Db(failed)) if Instant::now() < until => {
+                    tracing::warn!(%image, cause = %failed, "a complete upload waits for its record");
+                    tried = true;
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
+                Err(Failure::Stale) if tried && self.is_recorded(&contents).await => break Ok(()),
                 recorded => break recorded,
             }
         };
@@ -326,12 +346,12 @@ impl Transfer {
                 self.remove_files().await;
                 Err(self.give_up().await)
             }
-            // Whether the record was written is unknown: the file stays, and the next comparison with the records decides.
+            // Still unknown: the file stays. When the lease has run out, a comparison with the records decides.
             Err(unknown) => Err(unknown),
         }
     }
 
-    async fn record(&self, contents: &images::Contents) -> Result<(), Failure> {
+    async fn record(&self, contents: &images::Contents, version: i64) -> Result<(), Failure> {
         let (image, fence, storage, contents) = (self.image, self.fence, self.storage.id, contents.clone());
         authorize::write::<right::UpdateImage, _>(&self.service.db, &self.actor, image, move |tx, granted| {
             granted.also::<right::CreateImage>(tx.conn(), storage)?;
@@ -342,12 +362,25 @@ impl Transfer {
                 return Err(Failure::Stale);
             }
             uploads::delete(tx, image)?;
+            if images::by_id(tx.conn(), image)?.is_some_and(|found| found.image.version != version) {
+                // Somebody edited the image after its description was written.
+                jobs::enqueue(tx, jobs::Kind::WriteManifest, storage, image, clock::now())?;
+            }
             let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
             let object = Object::new(ObjectKind::Image, image, name);
             let detail = format!("{}, SHA-256 {}.", size::exact(contents.size_bytes), contents.sha256);
             granted.record(tx, &Entry::done(Action::CompleteUpload, object).with(detail))
         })
         .await
+    }
+
+    /// Whether an attempt to record that was not answered was written after all. Nobody else can have completed this image meanwhile: its
+    /// files are occupied.
+    async fn is_recorded(&self, contents: &images::Contents) -> bool {
+        let image = self.image;
+        let found = self.service.db.read(move |conn| Ok::<_, Failure>(images::by_id(conn, image)?)).await;
+        let same = |found: &Found| found.image.status == Stored::Available && found.image.sha256.as_deref() == Some(&contents.sha256);
+        matches!(found, Ok(Some(found)) if same(&found))
     }
 
     /// Removes something of the image's. The files stay occupied until that is done, even if nobody waits for it any more.
@@ -363,6 +396,7 @@ impl Transfer {
     async fn remove_files(&self) {
         if let Err(failed) = self.remove(|directory, image| directory.remove(image)).await {
             tracing::warn!(image = %self.image, error = %failed, "a file that is nobody's stays until the storage is looked through");
+            self.left.store(true, Ordering::Relaxed);
         }
     }
 
@@ -409,6 +443,9 @@ impl Transfer {
         if let Err(failed) = stopped {
             tracing::warn!(image = %self.image, error = %failed, "a stopped upload could not be recorded; its lease will run out");
         }
+        if why == Stopped::StorageFailed {
+            self.left.store(true, Ordering::Relaxed);
+        }
     }
 
     async fn drop_bytes(&mut self) {
@@ -418,6 +455,7 @@ impl Transfer {
         };
         if let Err(failed) = dropped {
             tracing::info!(image = %self.image, error = %failed, "the bytes of a stopped upload stay until the storage is looked through");
+            self.left.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -425,8 +463,16 @@ impl Transfer {
 impl Drop for Transfer {
     /// The connection broke and the request's task was dropped with it.
     fn drop(&mut self) {
-        let Some(receiver) = self.receiver.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if *self.left.get_mut() {
+            // Cleaning up can fail for the same reason as the upload did: the storage is looked through once its files are free again.
+            let compare = self.service.compare.clone();
+            runtime.spawn(async move {
+                tokio::time::sleep(LOOK_AFTER).await;
+                compare.notify_one();
+            });
+        }
+        let Some(receiver) = self.receiver.take() else { return };
         let (service, image, fence, author) = (self.service.clone(), self.image, self.fence, self.actor.author());
         let busy = self.busy.clone();
         runtime.spawn(async move {

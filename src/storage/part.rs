@@ -148,7 +148,11 @@ impl Part {
         self.alive()?;
         fs::fchmod(&self.file, Mode::from_raw_mode(0o440)).map_err(|errno| StorageError::from_errno("change the mode", errno))?;
         let done = fs::fsync(&self.file).map_err(io::Error::from);
-        self.or_die(done)
+        self.or_die(done)?;
+        // A network storage may tell only at a close that it lost something, and what a dropped file is told nobody hears: so one more
+        // handle is closed, and asked.
+        let closed = self.file.try_clone().and_then(|handle| nix::unistd::close(handle).map_err(io::Error::from));
+        self.or_die(closed)
     }
 
     /// Makes a part writable again that could not be published.

@@ -112,7 +112,9 @@ pub async fn receive(service: &Service, actor: &Arc<Actor>, image: ImageId, mut 
             .upload
             .filter(|upload| upload.stopped().is_none() && announced.image.file_name == upload::clean_name(&part.file.name));
         let announced = upload.map_or(0, |upload| upload.declared());
-        if announced > 0 && announced < part.file.bytes && part.file.bytes - announced <= BESIDE_THE_FILE {
+        // Unless it is another file of that name: one that says itself that it is longer.
+        let says = crate::media::look_at_head(&part.file.head, None).ok().and_then(|label| label.declared_bytes).unwrap_or(0);
+        if announced > 0 && announced < part.file.bytes && part.file.bytes - announced <= BESIDE_THE_FILE && says <= announced {
             (part.file.bytes, part.file.exact) = (announced, true);
         }
     }
