@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 export CARGO_TERM_COLOR ?= always
 
-.PHONY: help test checks dev fix lint unit docs build power power-run e2e e2e-run screenshots bench clean-tools
+.PHONY: help test checks dev fix lint unit docs build kills kills-run faults power power-run e2e e2e-run screenshots bench clean-tools
 
 help: ## List these words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ test: ## Install and start what the tests need, then run every check there is
 	@tests/tools/postgres with $(MAKE) checks
 
 # What `make test` runs once the tools are there and a PostgreSQL answers at $VMIMG_TEST_POSTGRES.
-checks: lint unit docs build power-run e2e-run
+checks: lint unit docs build kills-run power-run e2e-run
 
 dev: ## Run the console with debug log, its state in ./vmimg-data
 	@VMIMG_LOG="$${VMIMG_LOG:-info,vmimg=debug}" cargo run -- serve
@@ -30,7 +30,7 @@ fix: ## Format, and let clippy correct what it can
 lint: ## Formatting and clippy, with warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --test power -- -D warnings
+	cargo clippy --locked --test power --test faults -- -D warnings
 
 unit: ## Unit and integration tests on both databases (needs $VMIMG_TEST_POSTGRES; see tests/tools/postgres)
 	@: "$${VMIMG_TEST_POSTGRES:?names no PostgreSQL: run 'make test', or 'tests/tools/postgres with make unit'}"
@@ -45,6 +45,24 @@ docs: ## The crate's documentation, with warnings denied
 
 build: ## The release binary
 	cargo build --locked --release
+
+kills: ## 1,000 kills at random moments under load, on both databases (half an hour)
+	@tests/tools/setup
+	@tests/tools/postgres with $(MAKE) build kills-alone
+
+.PHONY: kills-alone
+kills-alone:
+	VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test faults -- kills --count $${COUNT:-1000}
+
+# What `make test` runs: 200 kills, and a kill, EIO and ENOSPC at every write, flush, rename and commit.
+kills-run:
+	@: "$${VMIMG_TEST_POSTGRES:?names no PostgreSQL: run 'make test', or 'make kills'}"
+	VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test faults -- kills --count 200
+	VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test faults -- calls --quick
+
+faults: ## Every call on files killed before and failing with every error, one after the other (an hour)
+	@$(MAKE) build
+	VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test faults -- calls
 
 power: ## Power cuts at every write of a long workload, and subsets of what was not flushed (as root; minutes)
 	@tests/tools/setup power

@@ -1,0 +1,58 @@
+//! Kills and failing system calls: the real program, under load, killed at random moments and before every single call that matters; and
+//! the same calls failing instead. After each, everything that was acknowledged must be there, and nothing may be left over.
+//!
+//! ```text
+//! cargo test --test faults -- kills --count 200 --seed 7      random moments, on SQLite and PostgreSQL
+//! cargo test --test faults -- calls --quick                   before the Nth call, N = 1, 2, 3 … until a run passes
+//! ```
+//!
+//! The program under test is `VMIMG_BINARY`, or the one that cargo built beside this. What was acknowledged is kept here, outside of it, in
+//! [`ledger`]; [`check`] compares it with the records, the files and the pages. Every run prints its seed, and every failure what is
+//! needed to see it again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod calls;
+mod check;
+mod client;
+mod kills;
+mod ledger;
+mod load;
+mod media;
+mod random;
+mod records;
+mod service;
+mod tracer;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "faults", about = "Kills vmimg, and lets its system calls fail")]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Kill at random moments under load
+    Kills(kills::Wanted),
+    /// Kill before the Nth call, or let it fail, N = 1, 2, 3 … until a run passes
+    Calls(calls::Wanted),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().what {
+        What::Kills(wanted) => kills::run(&wanted),
+        What::Calls(wanted) => calls::run(&wanted),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("{failed}");
+            ExitCode::FAILURE
+        }
+    }
+}
