@@ -1,13 +1,14 @@
 //! The command line. `vmimg` alone serves; the other commands work on the same data folder.
 
 mod admin;
+mod client;
 mod dev;
 mod doctor;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
     app,
@@ -62,6 +63,19 @@ enum Command {
     /// For whoever works on the service
     #[command(subcommand, hide = true)]
     Dev(dev::Dev),
+    /// Work with the images of a service, here or elsewhere, with an API token
+    #[command(subcommand)]
+    Image(client::Image),
+    /// Work with the storages of a service, here or elsewhere, with an API token
+    #[command(subcommand)]
+    Storage(client::Storage),
+    /// Print the completion script of a shell
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
 }
 
 #[derive(Debug, Subcommand)]
@@ -70,14 +84,20 @@ enum ConfigCommand {
     Show,
 }
 
-/// Runs a command; 0 when it did what it was asked, 1 when not, 2 for a call that cannot be understood.
+/// Runs a command; 0 when it did what it was asked, 1 when not, 2 for a call that cannot be understood. What asks a service ends with 3 when
+/// that refused, and with 4 when it could not be reached.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    let command = match cli.command.unwrap_or(Command::Serve) {
+        Command::Image(image) => return client(image.run()),
+        Command::Storage(storage) => return client(storage.run()),
+        command => command,
+    };
     let config = match Config::load(&cli.settings.given()) {
         Ok(config) => Arc::new(config),
         Err(failed) => return fail(&failed, 2),
     };
-    let done = match cli.command.unwrap_or(Command::Serve) {
+    let done = match command {
         Command::Serve => serve::run(config),
         Command::Migrate { dry_run } => run_migrate(&config, dry_run),
         Command::Admin(command) => admin::run(config, command),
@@ -87,10 +107,26 @@ pub fn run() -> ExitCode {
             show(&config);
             Ok(())
         }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "vmimg", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Into::into),
+        Command::Image(_) | Command::Storage(_) => Ok(()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => fail(&*failed, 1),
+    }
+}
+
+fn client(work: impl Future<Output = Result<(), client::Failed>>) -> ExitCode {
+    match client::run(work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("vmimg: {failed}");
+            failed.exit_code()
+        }
     }
 }
 
@@ -109,7 +145,7 @@ impl Settings {
             file: self.config.clone(),
             environment: std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-                .filter(|(name, _)| !name.starts_with("VMIMG_TEST_"))
+                .filter(|(name, _)| !name.starts_with("VMIMG_TEST_") && !client::ENVIRONMENT.contains(&name.as_str()))
                 .collect(),
             flags: [flag("data_dir", &self.data_dir), flag("database_url", &self.database_url), flag("listen", &self.listen)]
                 .into_iter()
