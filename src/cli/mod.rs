@@ -27,6 +27,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Settings of the service")]
 struct Settings {
     /// File with settings [default: $VMIMG_CONFIG, ./vmimg.toml, /etc/vmimg/vmimg.toml]
     #[arg(long, global = true, value_name = "FILE")]

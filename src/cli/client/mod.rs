@@ -20,6 +20,7 @@ pub const ENVIRONMENT: [&str; 3] = ["VMIMG_URL", "VMIMG_TOKEN", "VMIMG_TOKEN_FIL
 
 /// Where the service is, who asks, and how answers are printed.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Connection")]
 pub struct Connection {
     /// Address of the service
     #[arg(long, env = "VMIMG_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]

@@ -150,9 +150,9 @@ fn token(connection: &Connection) -> Result<String, Failed> {
 }
 
 /// A failure with what lies under it: “connection refused” stands at the end of the chain.
-fn words(failed: &dyn std::error::Error) -> String {
-    let mut words = failed.to_string();
-    let mut cause = failed.source();
+fn words(failed: &reqwest::Error) -> String {
+    let mut cause = std::error::Error::source(failed);
+    let mut words = if failed.is_timeout() { "no answer in time".to_owned() } else { "no answer".to_owned() };
     while let Some(under) = cause {
         let more = under.to_string();
         if !words.contains(&more) {
