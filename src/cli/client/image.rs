@@ -253,7 +253,7 @@ async fn find(service: &Service, named: &str) -> Result<String, Failed> {
 
 async fn the_only_storage(service: &Service) -> Result<String, Failed> {
     let (all, _) = service.items("/storages", &[], usize::MAX).await?;
-    let usable: Vec<&Value> = all.iter().filter(|storage| text(storage, "/health/code") == "healthy").collect();
+    let usable: Vec<&Value> = all.iter().filter(|storage| text(storage, "/health") == "healthy").collect();
     match usable.as_slice() {
         [one] => Ok(text(one, "/id")),
         _ => Err(Failed::Here("which storage? Give --storage; `vmimg storage list` shows them.".to_owned())),
