@@ -6,9 +6,9 @@ mod dev;
 mod doctor;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
     app,
@@ -16,9 +16,19 @@ use crate::{
     db::{Db, migrate},
 };
 
+/// What ends the help of the whole program.
+const AFTER_HELP: &str = "\
+`image` and `storage` ask a running service, with a token; the other commands work on this machine's data folder.
+
+Exit codes: 0 done, 1 not done, 2 the command or a setting cannot be understood; of `image` and `storage` also 3, the service refused, and \
+4, it could not be reached.";
+
+/// The heading of what only the service's own commands take.
+const SETTINGS: &str = "Settings of the service";
+
 /// An image service for virtual machines.
 #[derive(Debug, Parser)]
-#[command(name = "vmimg", version, about, long_about = None)]
+#[command(name = "vmimg", version, about, long_about = None, after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     settings: Settings,
@@ -27,7 +37,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Settings of the service")]
+#[command(next_help_heading = SETTINGS)]
 struct Settings {
     /// File with settings [default: $VMIMG_CONFIG, ./vmimg.toml, /etc/vmimg/vmimg.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -76,7 +86,11 @@ enum Command {
         shell: clap_complete::Shell,
     },
     /// Print the manual page
-    Man,
+    Man {
+        /// Write this page and one for each command into this folder instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,18 +102,28 @@ enum ConfigCommand {
 /// Runs a command; 0 when it did what it was asked, 1 when not, 2 for a call that cannot be understood. What asks a service ends with 3 when
 /// that refused, and with 4 when it could not be reached.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
-    let command = match cli.command.unwrap_or(Command::Serve) {
+    let cli = match Cli::from_arg_matches(&command().get_matches()) {
+        Ok(cli) => cli,
+        Err(failed) => failed.exit(),
+    };
+    let command = cli.command.unwrap_or(Command::Serve);
+    if matches!(command, Command::Image(_) | Command::Storage(_)) && cli.settings.given_as_flags() {
+        let words = "`image` and `storage` ask a running service: give its address by --url. Its settings are not theirs.\n";
+        Cli::command().error(ErrorKind::ArgumentConflict, words).exit();
+    }
+    // What needs no settings works with wrong ones.
+    let command = match command {
         Command::Image(image) => return client(image.run()),
         Command::Storage(storage) => return client(storage.run()),
+        Command::Completions { shell } => return ended(completions(shell)),
+        Command::Man { dir } => return ended(manual(dir)),
         command => command,
     };
     let config = match Config::load(&cli.settings.given()) {
         Ok(config) => Arc::new(config),
         Err(failed) => return fail(&failed, 2),
     };
-    let done = match command {
-        Command::Serve => serve::run(config),
+    ended(match command {
         Command::Migrate { dry_run } => run_migrate(&config, dry_run),
         Command::Admin(command) => admin::run(config, command),
         Command::Doctor => doctor::run(&config),
@@ -108,13 +132,47 @@ pub fn run() -> ExitCode {
             show(&config);
             Ok(())
         }
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "vmimg", &mut std::io::stdout());
-            Ok(())
-        }
-        Command::Man => clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()).map_err(Into::into),
-        Command::Image(_) | Command::Storage(_) => Ok(()),
-    };
+        _ => serve::run(config),
+    })
+}
+
+/// The command line as it is read. What the service is set by is not shown where only a running one is asked.
+fn command() -> clap::Command {
+    let mut command = Cli::command();
+    command.build();
+    for asks in ["image", "storage"] {
+        command = command.mut_subcommand(asks, without_settings);
+    }
+    command
+}
+
+fn without_settings(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| if arg.get_help_heading() == Some(SETTINGS) { arg.hide(true) } else { arg });
+    command.mut_subcommands(without_settings)
+}
+
+/// The command line as it is described: what is hidden does not exist there.
+fn described() -> clap::Command {
+    let command = Cli::command();
+    let shown: Vec<clap::Command> = command.get_subcommands().filter(|command| !command.is_hide_set()).cloned().collect();
+    let whole = clap::Command::new("vmimg").version(env!("CARGO_PKG_VERSION")).after_help(AFTER_HELP);
+    whole.about(command.get_about().cloned().unwrap_or_default()).args(command.get_arguments().cloned()).subcommands(shown)
+}
+
+fn completions(shell: clap_complete::Shell) -> Outcome {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut described(), "vmimg", &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
+}
+
+fn manual(folder: Option<PathBuf>) -> Outcome {
+    match folder {
+        Some(folder) => clap_mangen::generate_to(described(), &folder).map_err(|failed| format!("{}: {failed}", folder.display()).into()),
+        None => Ok(clap_mangen::Man::new(described()).render(&mut std::io::stdout())?),
+    }
+}
+
+fn ended(done: Outcome) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => fail(&*failed, 1),
@@ -139,6 +197,11 @@ fn fail(failed: &(impl std::fmt::Display + ?Sized), code: u8) -> ExitCode {
 }
 
 impl Settings {
+    fn given_as_flags(&self) -> bool {
+        let Self { config, data_dir, database_url, listen } = self;
+        config.is_some() || data_dir.is_some() || database_url.is_some() || listen.is_some()
+    }
+
     fn given(&self) -> Given {
         let flag =
             |key: &'static str, value: &Option<String>| value.clone().map(|value| (key, format!("--{}", key.replace('_', "-")), value));

@@ -5,13 +5,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Connection, Failed, confirm,
-    output::{bytes, list, text, thing},
+    AFTER_HELP, Connection, Failed, composed, confirm, each,
+    output::{ambiguous, bytes, clean, list, text, things},
     service::Service,
 };
 
 /// What can be done with storages.
 #[derive(Debug, Subcommand)]
+#[command(after_help = AFTER_HELP)]
 pub enum Storage {
     /// List storages
     List {
@@ -21,10 +22,11 @@ pub enum Storage {
         #[command(flatten)]
         connection: Connection,
     },
-    /// Show a storage
+    /// Show storages
     Show {
-        /// Name or identifier
-        storage: String,
+        /// Names or identifiers
+        #[arg(required = true, value_name = "STORAGE")]
+        storages: Vec<String>,
         #[command(flatten)]
         connection: Connection,
     },
@@ -39,28 +41,30 @@ pub enum Storage {
         /// Its kind
         #[arg(long, value_enum, default_value_t = Kind::Datastore)]
         kind: Kind,
-        /// Clusters that a datastore is connected to, by identifier; can be given several times
-        #[arg(long = "cluster", value_name = "ID")]
+        /// Cluster to connect a datastore to, by name or identifier; can be given several times
+        #[arg(long = "cluster", value_name = "NAME|ID")]
         clusters: Vec<String>,
-        /// Host that a local storage belongs to, by identifier; needed where there are several
-        #[arg(long, value_name = "ID")]
+        /// Host that a local storage belongs to, by name or identifier; needed where there are several
+        #[arg(long, value_name = "NAME|ID")]
         host: Option<String>,
         #[command(flatten)]
         connection: Connection,
     },
-    /// Look at a storage now
+    /// Look at storages now; fails if one is not healthy
     Check {
-        /// Name or identifier
-        storage: String,
+        /// Names or identifiers
+        #[arg(required = true, value_name = "STORAGE")]
+        storages: Vec<String>,
         #[command(flatten)]
         connection: Connection,
     },
-    /// Remove a storage; its files stay, its images become “File unavailable” until it is added again
+    /// Remove storages; their files stay, their images become “File unavailable” until they are added again
     Remove {
-        /// Name or identifier
-        storage: String,
+        /// Names or identifiers
+        #[arg(required = true, value_name = "STORAGE")]
+        storages: Vec<String>,
         /// Do not ask
-        #[arg(long)]
+        #[arg(long, short)]
         yes: bool,
         #[command(flatten)]
         connection: Connection,
@@ -107,70 +111,134 @@ impl Storage {
                     ]
                 })
             }
-            Self::Show { storage, connection } => {
+            Self::Show { storages, connection } => {
                 let service = Service::new(&connection)?;
-                let id = find(&service, &storage).await?;
-                show(&connection, &service.get(&format!("/storages/{id}")).await?.body)
+                let mut found = Vec::new();
+                for id in find_all(&service, &storages).await? {
+                    found.push(service.get(&format!("/storages/{id}")).await?.body);
+                }
+                things(connection.output, &found, facts)
             }
             Self::Add { name, path, kind, clusters, host, connection } => {
                 let service = Service::new(&connection)?;
-                let mut body = json!({ "kind": kind.code(), "name": name, "path": path });
+                let mut new = json!({ "kind": kind.code(), "name": name, "path": path });
                 if !clusters.is_empty() {
-                    body["clusters"] = json!(clusters);
+                    let all = service.items("/clusters", &[], usize::MAX).await?.0;
+                    let ids: Result<Vec<_>, _> = clusters.iter().map(|named| one_of(&all, "clusters", "cluster", named)).collect();
+                    new["clusters"] = json!(ids?);
                 }
-                if let Some(host) = host {
-                    body["host"] = json!(host);
+                if kind == Kind::Local || host.is_some() {
+                    let all = service.items("/hosts", &[], usize::MAX).await?.0;
+                    new["host"] = match (host, all.as_slice()) {
+                        (Some(named), _) => json!(one_of(&all, "hosts", "host", &named)?),
+                        (None, [one]) => one["id"].clone(),
+                        (None, _) => return Err(Failed::Here("Which host does it belong to? Give --host.".to_owned())),
+                    };
                 }
-                show(&connection, &service.json(service.request(Method::POST, "/storages").json(&body)).await?.body)
+                things(connection.output, &[service.create("/storages", &new).await?], facts)
             }
-            Self::Check { storage, connection } => {
+            Self::Check { storages, connection } => {
                 let service = Service::new(&connection)?;
-                let id = find(&service, &storage).await?;
-                show(&connection, &service.json(service.request(Method::POST, &format!("/storages/{id}/check"))).await?.body)
+                let mut found = Vec::new();
+                for id in find_all(&service, &storages).await? {
+                    let request = service.request(Method::POST, &format!("/storages/{id}/check"));
+                    found.push(service.read(service.send_safely(request).await?).await?.body);
+                }
+                things(connection.output, &found, facts)?;
+                let ill: Vec<String> =
+                    found.iter().filter(|found| text(found, "/health") != "healthy").map(|found| text(found, "/name")).collect();
+                if ill.is_empty() { Ok(()) } else { Err(Failed::Here(format!("Not healthy: {}", clean(&ill.join(", "))))) }
             }
-            Self::Remove { storage, yes, connection } => {
+            Self::Remove { storages, yes, connection } => {
                 let service = Service::new(&connection)?;
-                let path = format!("/storages/{}", find(&service, &storage).await?);
-                let seen = service.get(&path).await?;
-                let name = text(&seen.body, "/name");
-                confirm(&format!("Remove the storage “{name}”? Its images become “File unavailable” until it is added again."), yes)?;
-                service.delete(&path, seen.etag.as_deref()).await?;
-                eprintln!("The storage “{name}” is removed. Its files are untouched.");
-                Ok(())
+                // Everything is looked up and asked before anything is done: a name that was mistyped removes nothing.
+                let mut found = Vec::new();
+                for id in find_all(&service, &storages).await? {
+                    found.push(service.get(&format!("/storages/{id}")).await?);
+                }
+                for storage in found.iter().filter(|_| !yes) {
+                    let name = text(&storage.body, "/name");
+                    let images = text(&storage.body, "/images");
+                    confirm(
+                        &format!("Remove the storage “{}” with {images} images, which become “File unavailable”?", clean(&name)),
+                        &name,
+                    )?;
+                }
+                each(found, async |storage| {
+                    service.delete(&format!("/storages/{}", text(&storage.body, "/id")), storage.etag.as_deref().filter(|_| !yes)).await?;
+                    eprintln!("The storage “{}” is removed. Its files are untouched.", clean(&text(&storage.body, "/name")));
+                    Ok(())
+                })
+                .await
             }
         }
     }
 }
 
-fn show(connection: &Connection, storage: &Value) -> Result<(), Failed> {
+fn facts(storage: &Value) -> Vec<(&'static str, String)> {
     let text = |path| text(storage, path);
-    thing(
-        connection.output,
-        storage,
-        &[
-            ("Identifier", text("/id")),
-            ("Name", text("/name")),
-            ("Kind", text("/kind")),
-            ("Health", text("/health")),
-            ("Cause", text("/cause")),
-            ("Free", bytes(storage, "/free_bytes")),
-            ("Capacity", bytes(storage, "/capacity_bytes")),
-            ("Path", text("/path")),
-        ],
-    )
+    let clusters = storage["clusters"].as_array().into_iter().flatten().filter_map(|cluster| cluster["name"].as_str());
+    vec![
+        ("Identifier", text("/id")),
+        ("Name", text("/name")),
+        ("Kind", text("/kind")),
+        ("Health", text("/health")),
+        ("Cause", text("/cause")),
+        ("Free", bytes(storage, "/free_bytes")),
+        ("Capacity", bytes(storage, "/capacity_bytes")),
+        ("Images", text("/images")),
+        ("Clusters", clusters.collect::<Vec<_>>().join(", ")),
+        ("Path", text("/path")),
+    ]
+}
+
+/// The identifier of the one of these things that was named by it or by its name.
+fn one_of(all: &[Value], plural: &str, singular: &str, named: &str) -> Result<String, Failed> {
+    let name = composed(named);
+    let with = |path: &str, wanted: &str| -> Vec<&Value> { all.iter().filter(|thing| text(thing, path) == wanted).collect() };
+    let mut found = with("/id", &name.to_ascii_lowercase());
+    if found.is_empty() {
+        found = with("/name", &name);
+    }
+    // A removed storage keeps its name, and another may have taken it.
+    if found.len() > 1 {
+        found.retain(|thing| text(thing, "/health") != "removed");
+    }
+    match found.as_slice() {
+        [one] => Ok(text(one, "/id")),
+        [] => Err(Failed::Refused(format!("There is no {singular} “{}” that you may see.", clean(named)))),
+        several => Err(ambiguous(plural, named, several, "/path")),
+    }
 }
 
 /// The identifier of the storage that was named by it or by its name.
 pub async fn find(service: &Service, named: &str) -> Result<String, Failed> {
-    let (all, _) = service.items("/storages", &[], usize::MAX).await?;
-    let same = |storage: &&Value, path: &str| storage.pointer(path).and_then(Value::as_str) == Some(named);
-    let found: Vec<&Value> = match all.iter().find(|storage| same(storage, "/id")) {
-        Some(one) => vec![one],
-        None => all.iter().filter(|storage| same(storage, "/name")).collect(),
-    };
-    match found.as_slice() {
+    one_of(&service.items("/storages", &[], usize::MAX).await?.0, "storages", "storage", named)
+}
+
+/// The identifiers of all that were named, each once.
+async fn find_all(service: &Service, named: &[String]) -> Result<Vec<String>, Failed> {
+    let all = service.items("/storages", &[], usize::MAX).await?.0;
+    let mut ids = Vec::new();
+    for named in named {
+        let id = one_of(&all, "storages", "storage", named)?;
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// The identifier of the only storage that can take an image.
+pub async fn the_only_one(service: &Service) -> Result<String, Failed> {
+    let all = service.items("/storages", &[], usize::MAX).await?.0;
+    let usable: Vec<&Value> = all.iter().filter(|storage| text(storage, "/health") == "healthy").collect();
+    match usable.as_slice() {
         [one] => Ok(text(one, "/id")),
-        [] => Err(Failed::Refused(format!("There is no storage “{named}” that you may see. `vmimg storage list` shows them."))),
-        _ => Err(Failed::Here(format!("Several storages are called “{named}”. Give the identifier; `vmimg storage list` shows it."))),
+        [] => Err(Failed::Refused("There is no healthy storage that you may see.".to_owned())),
+        several => {
+            let names: Vec<String> = several.iter().map(|storage| clean(&text(storage, "/name"))).collect();
+            Err(Failed::Here(format!("Which storage? Give --storage: {}", names.join(", "))))
+        }
     }
 }
