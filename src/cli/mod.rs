@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod dev;
 mod doctor;
+mod log;
 mod serve;
 
 use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
@@ -192,7 +193,8 @@ fn client(work: impl Future<Output = Result<(), client::Failed>>) -> ExitCode {
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn fail(failed: &(impl std::fmt::Display + ?Sized), code: u8) -> ExitCode {
-    eprintln!("vmimg: {failed}");
+    // Nobody may be reading; the code says it as well.
+    let _ = writeln!(std::io::stderr(), "vmimg: {failed}");
     ExitCode::from(code)
 }
 

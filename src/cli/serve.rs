@@ -1,39 +1,27 @@
 //! `vmimg serve`
 
-use std::{io::IsTerminal, sync::Arc};
+use std::{io::Write, sync::Arc};
 
-use tracing_subscriber::EnvFilter;
-
-use super::Outcome;
+use super::{Outcome, log};
 use crate::{app, config::Config};
 
 /// Serves until it is told to stop.
 pub fn run(config: Arc<Config>) -> Outcome {
-    start_log(&config)?;
+    log::start(&config)?;
     let mut lock = app::take_data_dir(&config.data_dir)?;
     let mut service = app::open(config.clone())?;
     service.predecessors = lock.sign(service.instance)?.into();
     actix_web::rt::System::new().block_on(async move {
         let running = app::start(service).await?;
         let origin = config.public_url.clone().unwrap_or_else(|| format!("http://{}", running.address));
-        match &running.setup_code {
-            Some(code) => println!("\n  vmimg is running. To set it up, open\n\n    {origin}/setup?code={code}\n"),
-            None => println!("\n  vmimg is running at {origin}\n"),
-        }
+        let words = match &running.setup_code {
+            Some(code) => format!("\n  vmimg is running. To set it up, open\n\n    {origin}/setup?code={code}\n\n"),
+            None => format!("\n  vmimg is running at {origin}\n\n"),
+        };
+        // Nobody may be reading: that is no reason not to serve.
+        let _ = std::io::stdout().lock().write_all(words.as_bytes());
         running.until_signal().await?;
-        Ok(())
+        // Not by way of the runtime's end, which would wait for a database or a storage that hangs.
+        std::process::exit(0)
     })
-}
-
-/// Logs go to stderr; what the program has to say to a person goes to stdout.
-fn start_log(config: &Config) -> Outcome {
-    let filter = EnvFilter::try_new(&config.log).map_err(|failed| format!("setting log: {failed}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if config.log_json {
-        log.json().init();
-    } else {
-        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        log.with_ansi(colour).with_target(false).init();
-    }
-    Ok(())
 }
