@@ -4,28 +4,33 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use actix_web::dev::ServerHandle;
+use actix_web::{HttpServer, dev::ServerHandle};
 use tokio::sync::{Notify, watch};
 
 use crate::{
     config::Config,
     db::{Db, migrate},
     domain::ids::InstanceId,
-    jobs,
+    jobs, meter,
     operations::{Failure, Service, set_up},
     storage::Registry,
-    web::connection::{self, Capacity},
+    web::{
+        self,
+        connection::{self, Capacity},
+    },
 };
 
-/// How long requests under way may go on after the service was told to stop.
+/// How long requests under way may go on after the service was told to stop, in seconds.
 const GRACE: u64 = 20;
 /// As many open files as are asked of a system that has no limit.
 const MOST_OPEN_FILES: u64 = 1 << 20;
 /// Connections at once, however many files may be open.
 const MOST_CONNECTIONS: usize = 100_000;
+/// The service counts as idle when nothing has been under way for so long: the last bytes of an answer need a moment to leave.
+const IDLE: Duration = Duration::from_millis(250);
 /// The signal for a file that grows beyond a limit, on Linux.
 const SIGXFSZ: i32 = 25;
 
@@ -116,6 +121,7 @@ pub fn open(config: Arc<Config>) -> Result<Service, StartError> {
         predecessors: Arc::default(),
         wake: Arc::new(Notify::new()),
         compare: Arc::new(Notify::new()),
+        life: Arc::default(),
     })
 }
 
@@ -123,8 +129,11 @@ pub fn open(config: Arc<Config>) -> Result<Service, StartError> {
 pub struct Running {
     /// Where it listens; with port 0 in the settings the system chose one.
     pub address: SocketAddr,
+    /// Where metrics are served, if they are.
+    pub metrics: Option<SocketAddr>,
     /// The one-time code of the set-up page, while nobody has been created.
     pub setup_code: Option<String>,
+    service: Service,
     handle: ServerHandle,
     stop: watch::Sender<bool>,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
@@ -139,6 +148,7 @@ pub async fn start(service: Service) -> Result<Running, StartError> {
     jobs::end_leases_of_earlier_processes(&service).await?;
     // A write beyond the system's limit for one file must be an error of that write, not the end of the process.
     let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ));
+    let metrics = serve_metrics(&service)?;
     let wanted = service.config.listen;
     let fault = |source| StartError::Listen { address: wanted, source };
     let capacity = Capacity {
@@ -151,8 +161,39 @@ pub async fn start(service: Service) -> Result<Running, StartError> {
     let server = connection::server(service.clone(), listener, capacity).map_err(fault)?;
     let handle = server.handle();
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(jobs::run(service, stopped));
-    Ok(Running { address, setup_code, handle, stop, server: tokio::spawn(server) })
+    tokio::spawn(jobs::run(service.clone(), stopped));
+    Ok(Running { address, metrics, setup_code, service, handle, stop, server: tokio::spawn(server) })
+}
+
+/// Serves metrics, if the settings want them. Where nobody chose the address and another process has it, the service goes without them:
+/// two services on one machine are more useful than none.
+fn serve_metrics(service: &Service) -> Result<Option<SocketAddr>, StartError> {
+    let Some(wanted) = service.config.metrics_listen else { return Ok(None) };
+    meter::start();
+    let for_app = service.clone();
+    let server = HttpServer::new(move || web::metrics_app(for_app.clone()))
+        .workers(1)
+        .max_connections(32)
+        .client_request_timeout(Duration::from_secs(5))
+        .keep_alive(Duration::from_secs(75))
+        .disable_signals()
+        .bind(wanted);
+    match server {
+        Ok(server) => {
+            let address = server.addrs().first().copied().unwrap_or(wanted);
+            tracing::info!("metrics are at http://{address}/metrics");
+            tokio::spawn(server.run());
+            Ok(Some(address))
+        }
+        Err(failed) if !service.config.metrics_were_asked_for() => {
+            tracing::warn!(
+                address = %wanted, error = %failed,
+                "metrics are not served, because their address cannot be had; set metrics_listen to another one, or to off"
+            );
+            Ok(None)
+        }
+        Err(source) => Err(StartError::Listen { address: wanted, source }),
+    }
 }
 
 /// Raises the number of files that this process may have open to the most that it is allowed; answers it. What shells and systemd give
@@ -188,20 +229,46 @@ impl Running {
     pub async fn until_signal(self) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let Self { handle, stop, mut server, .. } = self;
+        let Self { service, handle, stop, mut server, .. } = self;
         tokio::select! {
             ended = &mut server => return ended.unwrap_or_else(|failed| Err(std::io::Error::other(failed))),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
+        service.life.stop();
+        meter::read("readiness", vec![meter::ready(false)]);
         stop.send_replace(true);
-        let graceful = tokio::time::timeout(Duration::from_secs(GRACE + 5), handle.stop(true));
+        let orderly = async {
+            tokio::time::sleep(service.config.stop_delay).await;
+            // From here on nobody connects any more. What is under way goes on; connections that only wait do not hold up the end.
+            tokio::spawn(handle.stop(true));
+            if tokio::time::timeout(Duration::from_secs(GRACE), idle(&service)).await.is_err() {
+                tracing::warn!(requests = service.life.active_requests(), "requests under way are cut off");
+            }
+            if let Err(failed) = tokio::time::timeout(Duration::from_secs(2), service.db.settle()).await {
+                tracing::warn!(error = %failed, "the database was not settled");
+            }
+        };
         tokio::select! {
-            _ = graceful => {}
+            () = orderly => {}
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        tracing::info!("stopped");
         Ok(())
+    }
+}
+
+/// Comes back when no request is being answered and no image's files are being written.
+async fn idle(service: &Service) {
+    let mut since = None;
+    loop {
+        if service.life.active_requests() > 0 || service.storages.is_occupied() {
+            since = None;
+        } else if since.get_or_insert_with(Instant::now).elapsed() >= IDLE {
+            return;
+        }
+        tokio::time::sleep(IDLE / 5).await;
     }
 }

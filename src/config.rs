@@ -13,6 +13,9 @@ use std::{
 
 use crate::{db::Address, domain::upload};
 
+/// Where metrics are served unless somebody says otherwise.
+const METRICS_LISTEN: &str = "127.0.0.1:9464";
+
 /// One thing that can be set.
 pub struct Key {
     /// Its name in the file; the environment has `VMIMG_` and the same in capitals.
@@ -35,6 +38,7 @@ pub const KEYS: &[Key] = &[
         secret: true,
     },
     key("listen", "Address and port to listen on.", "127.0.0.1:8080"),
+    key("metrics_listen", "Address and port on which /metrics is served to Prometheus, or off.", METRICS_LISTEN),
     key("public_url", "The address under which people reach the console, such as https://images.example.org. Empty: as they typed it.", ""),
     key("trusted_proxies", "Addresses of reverse proxies whose word about the client's address is taken, separated by commas.", ""),
     key("max_upload", "Largest file that an image can have.", "64 GiB"),
@@ -44,6 +48,16 @@ pub const KEYS: &[Key] = &[
     key("client_rate", "Fewest bytes a second at which a client keeps its connection, seen over client_silence.", "1 KiB"),
     key("session_idle", "Minutes without a click after which a session ends.", "30"),
     key("session_longest", "Hours after which a session ends in any case.", "12"),
+    key(
+        "stop_delay",
+        "Seconds that the service goes on taking requests, unready, after it was told to stop; a balancer needs them to notice.",
+        "0",
+    ),
+    key(
+        "security_contact",
+        "Where to report a weakness: an e-mail address or an https address, shown in /.well-known/security.txt. Empty: not shown.",
+        "",
+    ),
     key("log", "What is logged: error, warn, info, debug, or per module as in vmimg=debug.", "info"),
     key("log_format", "How it is logged: text or json.", "text"),
 ];
@@ -96,6 +110,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     pub database: Address,
     pub listen: SocketAddr,
+    /// Where metrics are served, if they are.
+    pub metrics_listen: Option<SocketAddr>,
     pub public_url: Option<String>,
     pub trusted_proxies: Vec<IpAddr>,
     pub max_upload: u64,
@@ -105,6 +121,10 @@ pub struct Config {
     pub client_rate: u64,
     pub session_idle: Duration,
     pub session_longest: Duration,
+    /// How long requests are taken after the service was told to stop.
+    pub stop_delay: Duration,
+    /// An address with its scheme.
+    pub security_contact: Option<String>,
     pub log: String,
     pub log_json: bool,
     raw: BTreeMap<&'static str, Setting>,
@@ -139,6 +159,11 @@ impl Config {
     /// Each setting as it was given, in the order of [`KEYS`].
     pub fn settings(&self) -> impl Iterator<Item = (&'static Key, &Setting)> {
         KEYS.iter().filter_map(|key| Some((key, self.raw.get(key.name)?)))
+    }
+
+    /// Whether somebody asked for metrics; if not, the service does without them where it must.
+    pub fn metrics_were_asked_for(&self) -> bool {
+        self.raw.get("metrics_listen").is_some_and(|setting| setting.source != Source::Default)
     }
 
     /// Whether cookies can be kept to encrypted connections.
@@ -183,6 +208,12 @@ impl Config {
         Ok(Self {
             database,
             listen: text("listen").parse().map_err(|_| fault("listen", "give an address and a port, as in 127.0.0.1:8080"))?,
+            metrics_listen: match text("metrics_listen").as_str() {
+                "off" => None,
+                address => {
+                    Some(address.parse().map_err(|_| fault("metrics_listen", "give an address and a port, as in 127.0.0.1:9464, or off"))?)
+                }
+            },
             public_url,
             trusted_proxies,
             max_upload: size("max_upload", 1).ok_or_else(|| fault("max_upload", "give a size such as 64 GiB"))?,
@@ -193,6 +224,8 @@ impl Config {
             client_rate: size("client_rate", 0).ok_or_else(|| fault("client_rate", "give a size such as 1 KiB, or 0"))?,
             session_idle: Duration::from_secs(60 * number("session_idle", 5, 1_440)?),
             session_longest: Duration::from_secs(3_600 * number("session_longest", 1, 720)?),
+            stop_delay: Duration::from_secs(number("stop_delay", 0, 300)?),
+            security_contact: contact(&text("security_contact")).map_err(|why| fault("security_contact", why))?,
             log: text("log"),
             log_json: match text("log_format").as_str() {
                 "json" => true,
@@ -209,6 +242,22 @@ impl Config {
 fn is_origin(url: &str) -> bool {
     let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     host.is_some_and(|host| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte)))
+}
+
+/// An e-mail address or a URI as RFC 9116 wants it; nothing for nothing.
+fn contact(text: &str) -> Result<Option<String>, &'static str> {
+    const WRONG: &str = "give an e-mail address, or an address that begins with https:, mailto: or tel:";
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(WRONG);
+    }
+    match text.split_once(':') {
+        Some(("https" | "mailto" | "tel", rest)) if !rest.is_empty() => Ok(Some(text.to_owned())),
+        None if text.contains('@') => Ok(Some(format!("mailto:{text}"))),
+        _ => Err(WRONG),
+    }
 }
 
 fn listed(text: &str) -> impl Iterator<Item = &str> {
@@ -289,6 +338,14 @@ mod tests {
     }
 
     #[test]
+    fn contacts_get_their_scheme() {
+        let contact = |text: &str| Config::load(&given(&[("VMIMG_SECURITY_CONTACT", text)])).unwrap().security_contact;
+        assert_eq!(contact(""), None);
+        assert_eq!(contact("security@example.org").as_deref(), Some("mailto:security@example.org"));
+        assert_eq!(contact("https://example.org/security").as_deref(), Some("https://example.org/security"));
+    }
+
+    #[test]
     fn unknown_keys_and_bad_values_are_named() {
         let rows = [
             (("VMIMG_LISTN", "x"), "no setting “listn”"),
@@ -300,6 +357,9 @@ mod tests {
             (("VMIMG_PUBLIC_URL", "https://a/b"), "scheme and host only"),
             (("VMIMG_STORAGE_ROOTS", "here"), "absolute"),
             (("VMIMG_DATABASE_URL", "mysql://x"), "must begin with sqlite:"),
+            (("VMIMG_METRICS_LISTEN", "no"), "or off"),
+            (("VMIMG_SECURITY_CONTACT", "http://example.org"), "begins with https:"),
+            (("VMIMG_SECURITY_CONTACT", "a@example.org\nCanonical:"), "give an e-mail address"),
         ];
         for (pair, words) in rows {
             let message = Config::load(&given(&[pair])).unwrap_err().to_string();

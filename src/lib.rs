@@ -14,6 +14,7 @@ pub mod db;
 pub mod domain;
 pub mod jobs;
 pub mod media;
+pub mod meter;
 pub mod operations;
 pub mod secret;
 pub mod storage;

@@ -8,26 +8,27 @@ use std::{
 };
 
 /// Each layer, and the beginnings of the paths that it may name. Its own is always among them.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("clock", &[]),
     ("domain", &["clock"]),
+    ("meter", &["clock", "domain"]),
     ("media", &[]),
     ("storage", &["domain::ids"]),
     ("secret", &[]),
-    ("db", &["clock", "domain"]),
+    ("db", &["clock", "domain", "meter"]),
     ("config", &["db::Address", "domain"]),
     ("authorize", &["clock", "domain", "media", "storage", "secret", "db", "config", "operations"]),
-    ("operations", &["clock", "domain", "media", "storage", "secret", "db", "config", "authorize"]),
-    ("jobs", &["clock", "domain", "media", "storage", "secret", "db", "config", "authorize", "operations"]),
-    ("web", &["clock", "domain", "media", "storage", "secret", "db", "config", "authorize", "operations"]),
-    ("app", &["clock", "domain", "media", "storage", "secret", "db", "config", "authorize", "operations", "jobs", "web"]),
+    ("operations", &["clock", "domain", "meter", "media", "storage", "secret", "db", "config", "authorize"]),
+    ("jobs", &["clock", "domain", "meter", "media", "storage", "secret", "db", "config", "authorize", "operations"]),
+    ("web", &["clock", "domain", "meter", "media", "storage", "secret", "db", "config", "authorize", "operations"]),
+    ("app", &["clock", "domain", "meter", "media", "storage", "secret", "db", "config", "authorize", "operations", "jobs", "web"]),
 ];
 
 /// What puts everything together may name everything.
 const ABOVE_ALL: [&str; 3] = ["cli", "main", "lib"];
 
 /// Libraries, and where alone they may be named.
-const LIBRARIES: [(&str, &[&str]); 2] = [("diesel", &["db/"]), ("actix", &["web/", "app.rs", "cli/serve.rs"])];
+const LIBRARIES: [(&str, &[&str]); 3] = [("diesel", &["db/"]), ("actix", &["web/", "app.rs", "cli/serve.rs"]), ("metrics", &["meter/"])];
 
 /// What is wrong with one file, whose path is relative to `src`.
 fn faults(path: &str, source: &str) -> Vec<String> {

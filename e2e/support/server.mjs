@@ -101,6 +101,7 @@ export async function startServer({ database = 'sqlite', env = {} } = {}) {
           VMIMG_LISTEN: `127.0.0.1:${port}`,
           VMIMG_STORAGE_ROOTS: roots,
           VMIMG_LOG: 'info',
+          VMIMG_METRICS_LISTEN: 'off',
           ...(db && { VMIMG_DATABASE_URL: db.url }),
           ...env,
         },

@@ -64,15 +64,20 @@ impl From<Error> for DbError {
                 Self::Taken(known.map_or(Taken::Id, |(_, _, taken)| *taken))
             }
             Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => Self::InUse,
-            Error::DatabaseError(DatabaseErrorKind::SerializationFailure, info) => Self::Busy(info.message().to_owned()),
+            Error::DatabaseError(DatabaseErrorKind::SerializationFailure, info) => busy(info.message()),
             Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection, info) => {
                 Self::Unreachable(info.message().to_owned())
             }
-            Error::DatabaseError(_, info) if is_busy(info.message()) => Self::Busy(info.message().to_owned()),
+            Error::DatabaseError(_, info) if is_busy(info.message()) => busy(info.message()),
             Error::DatabaseError(_, info) if is_gone(info.message()) => Self::Unreachable(info.message().to_owned()),
             _ => Self::Other(error),
         }
     }
+}
+
+fn busy(message: &str) -> DbError {
+    crate::meter::database_busy();
+    DbError::Busy(message.to_owned())
 }
 
 /// SQLite reports a lock held by others only in words; so does PostgreSQL a lock time-out.

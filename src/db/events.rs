@@ -86,6 +86,7 @@ pub fn insert(tx: &mut Tx<'_>, author: &Author, entry: &Entry, now: Timestamp) -
             events::request_id.eq(&author.request_id),
         ))
         .execute(tx.conn())?;
+    tx.recorded.push(entry.action);
     Ok(())
 }
 

@@ -1,6 +1,14 @@
 //! Brings the schema up to date. Both databases have migrations of the same names.
 
-use diesel::migration::{Migration, MigrationSource};
+use std::sync::LazyLock;
+
+use diesel::{
+    QueryableByName, RunQueryDsl,
+    migration::{Migration, MigrationSource},
+    sql_query,
+    sql_types::Text,
+    sqlite::Sqlite,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::{Conn, Db, DbError, DbResult};
@@ -25,6 +33,22 @@ pub fn status(db: &Db) -> DbResult<Status> {
         Conn::Sqlite(conn) => status_of(conn, &SQLITE),
         Conn::Postgres(conn) => status_of(conn, &POSTGRES),
     })
+}
+
+/// Names of the migrations that a database in use lacks. Unlike [`status`] it writes nothing, and needs nothing but a connection to read.
+pub fn missing(conn: &mut Conn) -> DbResult<Vec<String>> {
+    static KNOWN: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+        let known: Vec<Box<dyn Migration<Sqlite>>> = SQLITE.migrations().unwrap_or_default();
+        known.iter().map(|migration| (migration.name().version().to_string(), migration.name().to_string())).collect()
+    });
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        version: String,
+    }
+    let rows: Vec<Row> = sql_query("SELECT version FROM __diesel_schema_migrations").load(conn)?;
+    let has = |version: &String| rows.iter().any(|row| row.version == *version);
+    Ok(KNOWN.iter().filter(|(version, _)| !has(version)).map(|(_, name)| name.clone()).collect())
 }
 
 /// Runs what has not run, each migration in a transaction of its own. Refuses a database that is newer than this program.

@@ -15,6 +15,7 @@ pub mod counts;
 pub mod cursor;
 pub mod drafts;
 pub mod events;
+pub mod figures;
 pub mod idempotency;
 pub mod images;
 pub mod jobs;
@@ -30,7 +31,7 @@ use std::{path::Path, sync::Arc};
 
 use diesel::{
     PgConnection, SqliteConnection,
-    connection::{AnsiTransactionManager, TransactionManager},
+    connection::{AnsiTransactionManager, SimpleConnection, TransactionManager},
     prelude::*,
 };
 
@@ -39,7 +40,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::domain::audit::ObjectKind;
+use crate::{
+    domain::audit::{Action, ObjectKind},
+    meter,
+};
 pub use errors::{DbError, DbResult, Taken};
 pub use pool::Pool;
 
@@ -97,6 +101,8 @@ pub struct Db {
 /// An open write transaction.
 pub struct Tx<'conn> {
     conn: &'conn mut Conn,
+    /// What the audit log was told, to be counted once it is certain.
+    recorded: Vec<Action>,
 }
 
 impl Tx<'_> {
@@ -118,6 +124,22 @@ impl Db {
     /// What was counted a moment ago.
     pub fn counts(&self) -> &counts::Counts {
         &self.counts
+    }
+
+    /// Before the end: SQLite's write-ahead log goes into the database, so that the next start has nothing to read again. It would be
+    /// read again if this did not happen.
+    pub async fn settle(&self) -> DbResult<()> {
+        let db = self.clone();
+        let settled = tokio::task::spawn_blocking(move || match &mut **db.pool.take_writer()? {
+            Conn::Sqlite(conn) => Ok(conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?),
+            Conn::Postgres(_) => Ok(()),
+        });
+        joined(settled.await)
+    }
+
+    /// How many connections are in use, and how many wait.
+    pub fn connections(&self) -> (u32, u32) {
+        self.pool.connections()
     }
 
     /// Reads, off the async threads.
@@ -161,10 +183,14 @@ impl Db {
         let mut pooled = self.pool.take_writer()?;
         let conn: &mut Conn = &mut pooled;
         begin(conn).map_err(DbError::from)?;
-        match change(&mut Tx { conn }) {
+        let mut tx = Tx { conn, recorded: Vec::new() };
+        let changed = change(&mut tx);
+        let Tx { conn, recorded } = tx;
+        match changed {
             Ok(done) => match <Conn as Connection>::TransactionManager::commit_transaction(conn) {
                 Ok(()) => {
                     self.counts.written();
+                    recorded.into_iter().for_each(meter::event);
                     Ok(done)
                 }
                 Err(failed) => {
@@ -185,7 +211,10 @@ async fn take_place(line: &Arc<Semaphore>) -> DbResult<OwnedSemaphorePermit> {
     match timeout(pool::WAIT, line.clone().acquire_owned()).await {
         Ok(Ok(place)) => Ok(place),
         Ok(Err(closed)) => Err(DbError::Interrupted(closed.to_string())),
-        Err(_) => Err(DbError::Busy(format!("no connection was free for {} seconds", pool::WAIT.as_secs()))),
+        Err(_) => {
+            meter::database_busy();
+            Err(DbError::Busy(format!("no connection was free for {} seconds", pool::WAIT.as_secs())))
+        }
     }
 }
 

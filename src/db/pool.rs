@@ -18,6 +18,7 @@ use diesel::{
 };
 
 use super::{Address, Conn, DbError, DbResult};
+use crate::meter;
 
 /// How long somebody waits for a connection before the answer is "busy".
 pub(super) const WAIT: Duration = Duration::from_secs(5);
@@ -70,13 +71,30 @@ impl Pool {
 
     /// A connection for reading.
     pub fn take_reader(&self) -> DbResult<Pooled> {
-        self.readers.get().map_err(|failed| DbError::Unreachable(failed.to_string()))
+        self.readers.get().map_err(none_in_time)
     }
 
     /// A connection for writing.
     pub fn take_writer(&self) -> DbResult<Pooled> {
-        self.writers.get().map_err(|failed| DbError::Unreachable(failed.to_string()))
+        self.writers.get().map_err(none_in_time)
     }
+
+    /// How many connections are in use, and how many wait.
+    pub fn connections(&self) -> (u32, u32) {
+        let mut pools = vec![&self.writers];
+        if !self.shared {
+            pools.push(&self.readers);
+        }
+        let states = pools.into_iter().map(r2d2::Pool::state);
+        states.fold((0, 0), |(used, idle), state| {
+            (used + state.connections.saturating_sub(state.idle_connections), idle + state.idle_connections)
+        })
+    }
+}
+
+fn none_in_time(failed: r2d2::PoolError) -> DbError {
+    meter::database_busy();
+    DbError::Unreachable(failed.to_string())
 }
 
 /// Connections to PostgreSQL for reading. More would not answer sooner, only less evenly: with 12 on two cores the slowest of a hundred pages

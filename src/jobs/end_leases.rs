@@ -7,6 +7,7 @@ use crate::{
         uploads::{self, Lapsed, Upload},
     },
     domain::upload::Stopped,
+    meter::Ended,
     operations::{Failure, Service, check_storage, stop_upload},
 };
 
@@ -57,5 +58,5 @@ pub async fn end_leases_of_earlier_processes(service: &Service) -> Result<(), Fa
 }
 
 async fn end(service: &Service, upload: &Upload, why: Stopped) -> Result<(), Failure> {
-    stop_upload::run(service, upload.image_id, upload.fence, why, String::new(), check_storage::watcher()).await
+    stop_upload::run(service, upload.image_id, upload.fence, (why, Ended::Expired), String::new(), check_storage::watcher()).await
 }

@@ -4,6 +4,7 @@
 //! tests call it when they want; [`run`] calls them all, again and again, until the service stops.
 
 mod end_leases;
+mod figures;
 mod sweep;
 mod watch_storages;
 mod worker;
@@ -16,6 +17,7 @@ use tokio::{
 };
 
 pub use end_leases::{end_leases, end_leases_of_earlier_processes};
+pub use figures::{read_large, read_small, watch_readiness};
 pub use sweep::sweep;
 pub use watch_storages::{compare_storages, watch_storages};
 pub use worker::work_off;
@@ -32,6 +34,8 @@ const LEASES_EVERY: Duration = Duration::from_secs(5);
 const WORK_EVERY: Duration = Duration::from_secs(2);
 /// How often what has expired is thrown away.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often the figures of the metrics are read from the records.
+const FIGURES_EVERY: Duration = Duration::from_secs(5);
 
 /// Runs everything in the background until `stop` says so.
 pub async fn run(service: Service, stop: watch::Receiver<bool>) {
@@ -41,9 +45,18 @@ pub async fn run(service: Service, stop: watch::Receiver<bool>) {
     let compare = || every(COMPARE_EVERY, &service.compare, stop.clone(), "compare storages", || compare_storages(&service));
     let leases = || every(LEASES_EVERY, &never, stop.clone(), "end leases", || end_leases(&service));
     let expired = || every(SWEEP_EVERY, &never, stop.clone(), "sweep", || sweep(&service));
+    let ready = || every(FIGURES_EVERY, &never, stop.clone(), "watch readiness", || watch_readiness(&service));
+    let small = || every(FIGURES_EVERY, &never, stop.clone(), "read figures", || read_small(&service));
+    let large = || every(FIGURES_EVERY, &never, stop.clone(), "count images and jobs", || read_large(&service));
+    // Without a listener nobody asks for them.
+    let figures = async {
+        if service.config.metrics_listen.is_some() {
+            tokio::join!(ready(), small(), large());
+        }
+    };
     let work = || every(WORK_EVERY, &service.wake, stop.clone(), "work off the queue", || work_off(&service));
     // Several workers, so that reading a large image does not hold up a small deletion.
-    tokio::join!(watch(), compare(), leases(), expired(), work(), work(), work());
+    tokio::join!(watch(), compare(), leases(), expired(), figures, work(), work(), work());
 }
 
 /// One round after another, with a pause between them that `wake` cuts short.

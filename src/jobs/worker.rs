@@ -1,6 +1,6 @@
 //! Works off the queue: claim, do, report; what cannot be done is tried again later, ever more seldom, and waits for its storage.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -13,6 +13,7 @@ use crate::{
         image::{FileState, Stored},
         storage::Health,
     },
+    meter,
     operations::{Failure, Service, check_storage, upload_image},
     secret,
     storage::{Directory, Handle, StorageError},
@@ -28,7 +29,7 @@ const READ: usize = 1 << 20;
 /// Does everything that is due.
 pub async fn work_off(service: &Service) -> Result<(), Failure> {
     while let Some(job) = claim(service).await? {
-        let id = job.id;
+        let (id, begun) = (job.id, Instant::now());
         let lease = KeepLease::new(service, id);
         let done = attempt(service, &job).await;
         drop(lease);
@@ -37,7 +38,7 @@ pub async fn work_off(service: &Service) -> Result<(), Failure> {
             failed => failed,
         };
         match told {
-            Ok(()) => {}
+            Ok(()) => meter::job_done(job.kind.as_str(), begun.elapsed()),
             Err(failed) => {
                 let attempts = u32::try_from(job.attempts).unwrap_or(u32::MAX);
                 let pause = Duration::from_secs(2_u64.saturating_pow(attempts.min(10))).min(LONGEST_PAUSE);

@@ -13,12 +13,13 @@ use crate::{
         ids::ImageId,
         version::Expected,
     },
+    meter::{self, Ended},
 };
 
 /// Deletes an image that still has one of the expected versions, if the rule allows; answers its name.
 pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, expected: Expected) -> Result<String, Failure> {
     let instance = service.instance;
-    let name = authorize::write::<right::DeleteImage, _>(&service.db, actor, id, move |tx, granted| {
+    let (name, was_arriving) = authorize::write::<right::DeleteImage, _>(&service.db, actor, id, move |tx, granted| {
         let now = clock::now();
         images::lock(tx, id)?;
         let found = find_image(tx.conn(), granted.on())?;
@@ -34,9 +35,13 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: ImageId, expected: E
         uploads::delete(tx, id)?;
         jobs::enqueue_after(tx, jobs::Kind::RemoveFiles, found.storage.id, id, after, now)?;
         granted.record(tx, &Entry::done(Action::DeleteImage, image_object(&found)))?;
-        Ok(found.image.name)
+        let was_arriving = found.upload.is_some_and(|upload| upload.stopped().is_none());
+        Ok((found.image.name, was_arriving))
     })
     .await?;
+    if was_arriving {
+        meter::upload_ended(Ended::Cancelled);
+    }
     service.wake.notify_one();
     Ok(name)
 }

@@ -18,6 +18,7 @@ pub mod forget_image;
 pub mod manage_clusters;
 pub mod manage_people;
 pub mod manage_tokens;
+pub mod readiness;
 pub mod receive_file;
 pub mod remove_storage;
 pub mod seed;
@@ -61,6 +62,8 @@ pub struct Service {
     pub wake: std::sync::Arc<tokio::sync::Notify>,
     /// Wakes whoever compares storages with the records.
     pub compare: std::sync::Arc<tokio::sync::Notify>,
+    /// Whether this process is to be asked anything, and how much it has to do.
+    pub life: std::sync::Arc<readiness::Life>,
 }
 
 impl Service {

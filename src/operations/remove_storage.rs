@@ -14,11 +14,12 @@ use crate::{
         upload::Stopped,
         version::Expected,
     },
+    meter::{self, Ended},
 };
 
 /// Removes a storage that still has one of the expected versions; answers its name and how many images it held.
 pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, expected: Expected) -> Result<(String, u64), Failure> {
-    authorize::write::<right::DeleteStorage, _>(&service.db, actor, id, move |tx, granted| {
+    let (name, images, stopped) = authorize::write::<right::DeleteStorage, _>(&service.db, actor, id, move |tx, granted| {
         let now = clock::now();
         storages::lock(tx, id)?;
         let storage = storages::by_id(tx.conn(), id)?.ok_or(Failure::NotFound)?;
@@ -26,8 +27,10 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, expected:
             return Err(Failure::Stale);
         }
         let images = storages::image_count(tx.conn(), id)?;
+        let mut stopped = 0_u64;
         for upload in uploads::under_way_on(tx.conn(), id)? {
-            stop_upload::in_transaction(tx, &upload, Stopped::StorageRemoved, "", &granted.actor().author(), now)?;
+            let was_present = stop_upload::in_transaction(tx, &upload, Stopped::StorageRemoved, "", &granted.actor().author(), now)?;
+            stopped += u64::from(was_present);
         }
         if !storages::remove(tx, id, now)? {
             return Err(Failure::refused("storage.removed", "This storage has been removed already."));
@@ -39,7 +42,9 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, expected:
         };
         let object = Object::new(ObjectKind::Storage, id, storage.name.clone());
         granted.record(tx, &Entry::done(Action::RemoveStorage, object).with(detail))?;
-        Ok((storage.name, images))
+        Ok((storage.name, images, stopped))
     })
-    .await
+    .await?;
+    (0..stopped).for_each(|_| meter::upload_ended(Ended::Failed));
+    Ok((name, images))
 }

@@ -16,6 +16,7 @@ use crate::{
         ids::UserId,
         text::fold,
     },
+    meter::{self, Login},
     secret,
 };
 
@@ -65,6 +66,17 @@ fn longest_wait(conn: &mut Conn, email: &str, address: &str, now: Timestamp) -> 
 
 /// Signs somebody in: [`Failure::TooOften`] while they have to wait, [`Failure::NotFound`] if name and password do not belong together.
 pub async fn sign_in(service: &Service, email: String, password: String, address: String, request_id: String) -> Result<SignedIn, Failure> {
+    let attempt = attempt(service, email, password, address, request_id).await;
+    meter::login(match &attempt {
+        Ok(_) => Login::Success,
+        Err(Failure::NotFound) => Login::Failure,
+        Err(Failure::TooOften(_)) => Login::Throttled,
+        Err(_) => Login::Error,
+    });
+    attempt
+}
+
+async fn attempt(service: &Service, email: String, password: String, address: String, request_id: String) -> Result<SignedIn, Failure> {
     let email: String = email.chars().filter(|c| !c.is_control()).take(crate::domain::text::EMAIL_MAX).collect();
     let (typed, from) = (email.clone(), address.clone());
     // The attempt counts before its outcome is known, so that many at once do not all go free.

@@ -19,6 +19,7 @@ use crate::{
         size,
         upload::Stopped,
     },
+    meter::{self, Ended},
 };
 
 /// Ends a transfer inside a transaction; true if it was the image's present one.
@@ -53,23 +54,35 @@ pub fn in_transaction(
 pub async fn cancel(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<Found, Failure> {
     let found = authorize::read::<right::UpdateImage, _>(&service.db, actor, id, |conn, granted| find_image(conn, granted.on())).await?;
     if let Some(upload) = found.upload.as_ref().filter(|upload| upload.stopped().is_none()) {
-        run(service, id, upload.fence, Stopped::Interrupted, "It was cancelled.".to_owned(), actor.author()).await?;
+        run(service, id, upload.fence, (Stopped::Interrupted, Ended::Cancelled), "It was cancelled.".to_owned(), actor.author()).await?;
     }
     Ok(found)
 }
 
-/// Ends the present transfer of an image if it has this fence, and drops its bytes.
-pub async fn run(service: &Service, image: ImageId, fence: i64, why: Stopped, detail: String, author: Author) -> Result<(), Failure> {
-    let storage = service
+/// Ends the present transfer of an image if it has this fence, and drops its bytes. It is counted as ended in the way of `how`.
+pub async fn run(
+    service: &Service,
+    image: ImageId,
+    fence: i64,
+    (why, how): (Stopped, Ended),
+    detail: String,
+    author: Author,
+) -> Result<(), Failure> {
+    let (storage, stopped) = service
         .db
         .write(move |tx| {
             let found = images::by_id(tx.conn(), image)?;
-            if let Some(upload) = found.as_ref().and_then(|found| found.upload.as_ref()).filter(|upload| upload.fence == fence) {
-                in_transaction(tx, upload, why, &detail, &author, clock::now())?;
-            }
-            Ok::<_, Failure>(found.map(|found| found.storage))
+            let present = found.as_ref().and_then(|found| found.upload.as_ref()).filter(|upload| upload.fence == fence);
+            let stopped = match present {
+                Some(upload) => in_transaction(tx, upload, why, &detail, &author, clock::now())?,
+                None => false,
+            };
+            Ok::<_, Failure>((found.map(|found| found.storage), stopped))
         })
         .await?;
+    if stopped {
+        meter::upload_ended(how);
+    }
     // A transfer that is alive in this process removes its part itself.
     if let (Some(storage), Some(busy)) = (storage, service.storages.occupy(image)) {
         let handle = service.handle(&storage);

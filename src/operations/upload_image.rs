@@ -30,7 +30,9 @@ use crate::{
         upload::{self, Due, Stopped},
         version::Expected,
     },
-    media, secret,
+    media,
+    meter::{self, Ended, Receiving},
+    secret,
     storage::{Busy, Directory, Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
 };
 
@@ -58,6 +60,7 @@ pub struct Transfer {
     promised: u64,
     receiver: Option<Receiver>,
     busy: Arc<Busy>,
+    counted: Receiving,
     checkpoint_at: u64,
     checkpoint_time: Instant,
     /// Something may have been left on the storage.
@@ -138,6 +141,7 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expect
     })
     .await?;
     let handle = service.handle(&storage);
+    let counted = Receiving::begin(&storage.name);
     let mut transfer = Transfer {
         service: service.clone(),
         actor: actor.clone(),
@@ -150,6 +154,7 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expect
         promised: bytes,
         receiver: None,
         busy: Arc::new(busy),
+        counted,
         checkpoint_at: 0,
         checkpoint_time: Instant::now(),
         left: AtomicBool::new(false),
@@ -190,9 +195,11 @@ impl Transfer {
     /// Takes the next bytes. After an error the transfer is over and the image is Pending.
     pub async fn push(&mut self, bytes: Bytes) -> Result<(), Failure> {
         let Some(receiver) = &mut self.receiver else { return Err(Failure::Broken("the transfer is over".to_owned())) };
+        let length = bytes.len();
         if let Err(failed) = receiver.push(bytes).await {
             return Err(self.fail(failed).await);
         }
+        self.counted.bytes(length);
         let received = receiver.received();
         if let Some(due) = upload::checkpoint_due(received - self.checkpoint_at, self.checkpoint_time.elapsed()) {
             self.checkpoint(due == Due::Drip).await?;
@@ -332,7 +339,10 @@ impl Transfer {
             }
         };
         match recorded {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                meter::upload_ended(Ended::Completed);
+                Ok(())
+            }
             Err(Failure::Unseen | Failure::Denied { .. } | Failure::OutOfScope { .. } | Failure::TokenEnded) => {
                 self.remove_files().await;
                 let failure = Failure::refused("upload.right_lost", Stopped::RightLost.words());
@@ -439,7 +449,7 @@ impl Transfer {
 
     async fn end(&mut self, why: Stopped, detail: String) {
         self.drop_bytes().await;
-        let stopped = stop_upload::run(&self.service, self.image, self.fence, why, detail, self.actor.author()).await;
+        let stopped = stop_upload::run(&self.service, self.image, self.fence, (why, Ended::Failed), detail, self.actor.author()).await;
         if let Err(failed) = stopped {
             tracing::warn!(image = %self.image, error = %failed, "a stopped upload could not be recorded; its lease will run out");
         }
@@ -482,7 +492,7 @@ impl Drop for Transfer {
                 tracing::info!(image = %image, error = %failed, "the bytes of a broken upload stay until the storage is looked through");
             }
             let detail = "The connection was lost.".to_owned();
-            if let Err(failed) = stop_upload::run(&service, image, fence, Stopped::Interrupted, detail, author).await {
+            if let Err(failed) = stop_upload::run(&service, image, fence, (Stopped::Interrupted, Ended::Failed), detail, author).await {
                 tracing::warn!(image = %image, error = %failed, "a broken upload could not be recorded; its lease will run out");
             }
         });

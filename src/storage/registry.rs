@@ -94,6 +94,11 @@ impl Registry {
         new.then(|| Busy { image, busy: self.busy.clone() })
     }
 
+    /// Whether anybody in this process is at the files of any image.
+    pub fn is_occupied(&self) -> bool {
+        !self.busy.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Threads for a look at a folder that is no storage yet.
     pub fn visitors(&self) -> Workers {
         Workers::new("visitor", 1)

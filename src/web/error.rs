@@ -239,6 +239,7 @@ pub async fn render(request: ServiceRequest, next: Next<impl MessageBody + 'stat
     let response = next.call(request).await?.map_into_boxed_body();
     let status = response.status();
     if !(status.is_client_error() || status.is_server_error())
+        || response.response().extensions().get::<OwnWords>().is_some()
         || response.headers().contains_key(header::CONTENT_TYPE) && !is_plain(&response) && !is_empty(&response)
     {
         return Ok(response);
@@ -274,6 +275,10 @@ pub fn answer_to(error: &Error, wants_json: bool, request_id: &str) -> HttpRespo
     let html = page.render().unwrap_or_else(|_| error.sentence.clone());
     answer.content_type("text/html; charset=utf-8").body(html)
 }
+
+/// Stands with an answer whose words are meant for a program, though they are plain text: no page takes their place.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnWords;
 
 /// The framework's own short answers, which nobody wrote for people.
 fn is_plain(response: &ServiceResponse<BoxBody>) -> bool {

@@ -1,7 +1,7 @@
 //! Clients that ask before they send (`Expect: 100-continue`). Whoever may not send is told so at once, and sends nothing; the framework
 //! underneath would say "go on" to everybody.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use actix_http::{Request, Response};
 use actix_web::{
@@ -14,23 +14,26 @@ use actix_web::{
 use super::{
     error::{self, Error},
     headers,
-    request::{client_address, new_number, wants_json},
+    request::{class_of, client_address, known_method, number_of, wants_json},
     same_origin,
     session::{SESSION, cookie_name, of_token},
 };
 use crate::{
     authorize::{self, Actor, Credential},
     domain::access::Privilege,
+    meter,
     operations::{Failure, Service},
 };
 
 /// Lets a request go on to its handler, which is when the client is told to send; or answers it.
 pub async fn permit(service: Service, request: Request) -> Result<Request, Response<BoxBody>> {
-    let number = new_number();
+    let begun = Instant::now();
+    let number = number_of(request.peer_addr(), request.headers(), &service.config.trusted_proxies);
     match check(&service, &request, &number).await {
         Ok(()) => Ok(request),
         Err(refused) => {
-            tracing::info!(request = %number, method = %request.method(), path = %request.path(), status = refused.status.as_u16(), "refused before its body");
+            tracing::info!(request_id = %number, method = %request.method(), path = request.uri().path(), status = refused.status.as_u16(), "refused before its body");
+            meter::request(known_method(request.method()), "none".to_owned(), class_of(refused.status), begun.elapsed());
             let mut answer = error::answer_to(&refused, wants_json(request.headers()), &number);
             headers::put(answer.headers_mut(), service.config.is_secure());
             if let Ok(number) = header::HeaderValue::from_str(&number) {

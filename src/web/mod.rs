@@ -23,6 +23,7 @@ mod page;
 mod request;
 mod routes;
 mod same_origin;
+mod scrape;
 mod session;
 mod set_up;
 mod settings;
@@ -38,6 +39,8 @@ use actix_web::{
     middleware::{Compress, from_fn},
     web::{Data, PayloadConfig},
 };
+
+pub use scrape::metrics_app;
 
 use crate::operations::Service;
 

@@ -26,6 +26,9 @@ pub fn configure(app: &mut ServiceConfig) {
     app.service(resource("/").get(home));
     app.service(resource("/livez").get(health::live));
     app.service(resource("/readyz").get(health::ready));
+    app.service(resource("/healthz").get(health::ready));
+    app.service(resource("/version").get(health::version));
+    app.service(resource("/.well-known/security.txt").get(health::security));
     app.service(resource("/assets/{digest}/{path:.*}").get(assets::serve));
     app.service(resource("/.well-known/change-password").get(account::change_password_hint));
     app.service(resource("/setup").get(set_up::show).post(set_up::submit));

@@ -20,7 +20,7 @@ use super::{
     error::Error,
     form::ARRIVES_WITHIN,
     page::local_path,
-    request::{ClientAddress, RequestId, wants_json},
+    request::{Asker, ClientAddress, RequestId, wants_json},
     sign_in,
 };
 use crate::{
@@ -33,7 +33,9 @@ use crate::{
 };
 
 /// Pages that need nobody to be signed in: exact paths, and folders that end in a slash.
-const OPEN: &[&str] = &["/setup", "/sign-in", "/assets/", "/livez", "/readyz", "/favicon.ico", "/.well-known/", "/api", "/docs/"];
+const OPEN: &[&str] = &["/setup", "/sign-in", "/favicon.ico", "/.well-known/", "/api", "/docs/"];
+/// Paths of the same kind that do not even ask who is signed in, because they must be answered when the records do not answer.
+const WITHOUT_SESSION: &[&str] = &["/assets/", "/livez", "/readyz", "/healthz", "/version"];
 
 /// Somebody who is signed in.
 #[derive(Debug, Clone)]
@@ -106,13 +108,18 @@ pub async fn require(
         // Programs show a token; cookies count for nothing there.
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
-    let open = OPEN.iter().any(|open| path == *open || open.ends_with('/') && path.starts_with(open));
+    let is_in = |list: &[&str]| list.iter().any(|open| path == *open || open.ends_with('/') && path.starts_with(open));
+    if is_in(WITHOUT_SESSION) {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let open = is_in(OPEN);
     let found = match request.app_data::<Data<Service>>().cloned() {
-        Some(service) => find(&request, &service).await,
+        Some(service) => find(request.request(), &service).await,
         None => Err(Error::unexpected("no service")),
     };
     match found {
         Ok(Some(found)) => {
+            request.extensions_mut().insert(Asker(found.actor.user));
             request.extensions_mut().insert(found);
         }
         Ok(None) if open => {}
@@ -138,7 +145,8 @@ pub async fn of_token(service: &Service, token: &str) -> Result<Option<(String, 
     Ok(found.filter(alive).map(|session| (token_hash, session)))
 }
 
-async fn find(request: &ServiceRequest, service: &Service) -> Result<Option<SignedIn>, Error> {
+/// Who a request is from, if its session is alive.
+pub async fn find(request: &HttpRequest, service: &Service) -> Result<Option<SignedIn>, Error> {
     let config = &service.config;
     let Some(token) = request.cookie(&cookie_name(config, SESSION)).map(|cookie| cookie.value().to_owned()) else { return Ok(None) };
     let Some((token_hash, session)) = of_token(service, &token).await? else { return Ok(None) };

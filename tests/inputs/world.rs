@@ -391,6 +391,7 @@ impl World {
             instance: vmimg::domain::ids::InstanceId::new(),
             wake: Default::default(),
             compare: Default::default(),
+            life: Default::default(),
         }
     }
 

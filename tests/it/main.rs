@@ -18,6 +18,7 @@ mod edit;
 mod events;
 mod files;
 mod headers;
+mod health;
 mod interrupted;
 mod list;
 mod migrations;

@@ -22,7 +22,7 @@ use crate::{
     secret,
     web::{
         error::Error,
-        request::{ClientAddress, RequestId},
+        request::{Asker, ClientAddress, RequestId},
     },
 };
 
@@ -62,6 +62,7 @@ pub async fn require(
     };
     match found {
         Ok(caller) => {
+            request.extensions_mut().insert(Asker(caller.user.id));
             request.extensions_mut().insert(caller);
             Ok(next.call(request).await?.map_into_boxed_body())
         }

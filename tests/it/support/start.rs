@@ -72,18 +72,25 @@ impl Start {
         }
     }
 
-    /// The settings of this test.
-    pub fn config(&self) -> Config {
+    /// The settings of this test, as a process finds them in its environment.
+    pub fn environment(&self) -> Vec<(String, String)> {
         let path = |name: &str| self.0.dir.path().join(name).display().to_string();
         let mut environment = vec![
             ("VMIMG_DATA_DIR".to_owned(), path("data")),
             ("VMIMG_STORAGE_ROOTS".to_owned(), path("media")),
             ("VMIMG_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+            ("VMIMG_METRICS_LISTEN".to_owned(), "off".to_owned()),
         ];
         if let Database::Postgres { .. } = self.0.database {
             environment.push(("VMIMG_DATABASE_URL".to_owned(), self.database_url()));
         }
         environment.extend(self.0.environment.borrow().iter().cloned());
+        environment
+    }
+
+    /// The settings of this test.
+    pub fn config(&self) -> Config {
+        let environment = self.environment();
         // A file of settings that lies about must not change a test.
         let none = self.0.dir.path().join("vmimg.toml");
         std::fs::write(&none, "").unwrap();
