@@ -296,9 +296,13 @@ pub fn status_of(code: &str) -> StatusCode {
         "storage.full" => StatusCode::INSUFFICIENT_STORAGE,
         "file.too_large" | "form.too_large" => StatusCode::PAYLOAD_TOO_LARGE,
         "upload.no_length" => StatusCode::LENGTH_REQUIRED,
-        "upload.incomplete" | "form.bad_boundary" | "form.malformed" | "form.field_order" | "form.two_files" | "form.too_many_parts" => {
-            StatusCode::BAD_REQUEST
-        }
+        "upload.incomplete"
+        | "form.bad_boundary"
+        | "form.malformed"
+        | "form.field_order"
+        | "form.part_length"
+        | "form.two_files"
+        | "form.too_many_parts" => StatusCode::BAD_REQUEST,
         "name.taken" => StatusCode::CONFLICT,
         "images.too_many_unfinished" => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::UNPROCESSABLE_ENTITY,

@@ -120,6 +120,7 @@ pub const ALL: &[Problem] = &[
         "A part of the form cannot be read",
         "A part has no name, two names, or a head that cannot be read. Send the form from the page itself.",
     ),
+    of("form.part_length", 400, "A part of the form states its own length", "Send the form's parts without Content-Length headers."),
     of("form.too_large", 413, "The form is too large", "A form holds at most 256 KiB beside a file. Shorten what was typed."),
     of("form.too_many_parts", 400, "The form has too many parts", "Send only the form's own fields before the file."),
     of("form.two_files", 400, "The form holds two files", "Send one file per image."),

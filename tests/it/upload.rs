@@ -34,6 +34,17 @@ two_databases! {
         assert_eq!(lines[2], format!("Ada complete_upload done memtest86+ 6 – 2,048,000 bytes, SHA-256 {}.", sha256(&bytes)));
     }
 
+    async fn a_file_that_is_all_head_is_taken_too(start: Start) {
+        let app = start.ready().await;
+        // The first 64 KiB are 32 sectors.
+        for sectors in [20, 31, 32, 33] {
+            let bytes = iso_of("SMALL", sectors);
+            let id = app.image(&format!("small {sectors}"), bytes.clone()).await;
+            app.admin().open(&format!("/images/{id}")).await.expect("Available").expect(&sha256(&bytes));
+            assert_eq!(std::fs::read(app.file_of(&id)).unwrap(), bytes);
+        }
+    }
+
     async fn a_file_that_is_refused_at_once_leaves_nothing_behind(start: Start) {
         let app = start.ready().await;
         let before = traces(&app);

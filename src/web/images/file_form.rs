@@ -13,7 +13,7 @@ use actix_multipart::{Field, Multipart, MultipartError as Broken};
 use actix_web::{
     HttpMessage, HttpRequest,
     error::PayloadError,
-    http::header::{self, Charset, DispositionParam, ExtendedValue},
+    http::header::{self, Charset, ContentDisposition, DispositionParam, ExtendedValue},
     web::{Bytes, Payload},
 };
 use futures_util::{Stream, StreamExt};
@@ -122,6 +122,11 @@ impl Form {
                     "A part of the form has two names. Try again from the page itself.",
                 ));
             }
+            // The library would believe such a length, and leave away what lies beyond it without a word.
+            if field.headers().contains_key(header::CONTENT_LENGTH) {
+                let sentence = "A part of the form states a length of its own (Content-Length). Send the form without it.";
+                return Err(Failure::invalid("file", "form.part_length", sentence));
+            }
             if field.name() != Some("file") {
                 while let Some(chunk) = field.next().await {
                     skipped += chunk.map_err(|broken| why(&broken))?.len() as u64;
@@ -217,9 +222,14 @@ fn why(broken: &Broken) -> Failure {
 
 /// The name of the file: what stands in `filename*` where it can be read, else what stands in `filename`.
 fn file_name(field: &Field) -> Option<String> {
-    let extended = field.content_disposition().and_then(|disposition| disposition.get_filename_ext()).and_then(decoded);
-    let raw = || field.headers().get(header::CONTENT_DISPOSITION).and_then(|raw| std::str::from_utf8(raw.as_bytes()).ok());
-    extended.or_else(|| quoted(raw()?, "filename"))
+    let raw = field.headers().get(header::CONTENT_DISPOSITION).and_then(|raw| std::str::from_utf8(raw.as_bytes()).ok());
+    stated_name(field.content_disposition(), raw)
+}
+
+/// The same of a header, as the library reads it and as it was sent.
+pub fn stated_name(disposition: Option<&ContentDisposition>, raw: Option<&str>) -> Option<String> {
+    let extended = disposition.and_then(ContentDisposition::get_filename_ext).and_then(decoded);
+    extended.or_else(|| quoted(raw?, "filename"))
 }
 
 /// The name in `filename*=UTF-8''…`. In a character set that nobody uses it counts as not given.
