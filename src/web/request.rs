@@ -233,21 +233,60 @@ fn given_id(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpAddr]) -> Op
     (given.next().is_none() && (8..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_plain)).then(|| id.to_owned())
 }
 
-/// The address of the connection's other end or, where that is a proxy that the settings trust, the last address in `X-Forwarded-For` that
-/// is not one.
+/// The client's address as text; nothing where there is no connection, as in tests.
 pub fn client_address(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpAddr]) -> String {
     let Some(peer) = peer.map(|address| address.ip()) else { return String::new() };
-    if !trusted.contains(&peer) {
-        return peer.to_string();
-    }
     let forwarded = headers.get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect::<Vec<_>>().join(",");
-    let hops = forwarded.rsplit(',').filter_map(|hop| hop.trim().parse::<IpAddr>().ok());
-    hops.into_iter().find(|hop| !trusted.contains(hop)).unwrap_or(peer).to_string()
+    sender(peer, &forwarded, trusted).to_string()
+}
+
+/// The address of the connection's other end or, where that is a proxy that the settings trust, the one that it names in
+/// `X-Forwarded-For`, and so on from right to left. What stands beyond an address that is not trusted, or beyond what is no address, was
+/// written by anybody.
+pub fn sender(peer: IpAddr, forwarded: &str, trusted: &[IpAddr]) -> IpAddr {
+    let mut known = peer.to_canonical();
+    let mut hops = forwarded.rsplit(',').map(hop);
+    while trusted.iter().any(|proxy| proxy.to_canonical() == known) {
+        let Some(next) = hops.next().flatten() else { break };
+        known = next;
+    }
+    known
+}
+
+/// An address as proxies write it: alone, in brackets, or with a port.
+fn hop(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let alone = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address = alone.parse().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip()));
+    address.ok().map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_is_believed_only_as_far_as_trust_goes() {
+        let trusted = ["10.0.0.1", "10.0.0.2"].map(|address| address.parse().unwrap());
+        let rows = [
+            ("192.0.2.7", "198.51.100.1", "192.0.2.7"),
+            ("10.0.0.1", "", "10.0.0.1"),
+            ("10.0.0.1", "198.51.100.1", "198.51.100.1"),
+            ("10.0.0.1", "203.0.113.9, 198.51.100.1", "198.51.100.1"),
+            ("10.0.0.1", "203.0.113.9, 198.51.100.1, 10.0.0.2", "198.51.100.1"),
+            ("10.0.0.1", "10.0.0.2", "10.0.0.2"),
+            // What a proxy writes for a client that it does not know must not lead to what the client wrote itself.
+            ("10.0.0.1", "203.0.113.9, unknown", "10.0.0.1"),
+            ("10.0.0.1", "203.0.113.9,", "10.0.0.1"),
+            ("10.0.0.1", "203.0.113.9, 198.51.100.1:4711", "198.51.100.1"),
+            ("10.0.0.1", "203.0.113.9, [2001:db8::1]:4711", "2001:db8::1"),
+            ("10.0.0.1", "2001:db8::1", "2001:db8::1"),
+            ("::ffff:10.0.0.1", "::ffff:198.51.100.1", "198.51.100.1"),
+        ];
+        for (peer, forwarded, expected) in rows {
+            assert_eq!(sender(peer.parse().unwrap(), forwarded, &trusted).to_string(), expected, "{peer} {forwarded}");
+        }
+    }
 
     #[test]
     fn a_number_is_taken_from_trusted_proxies_only_and_must_be_plain() {

@@ -385,6 +385,7 @@ impl World {
         let environment = vec![("VMIMG_DATA_DIR".to_owned(), self.data().display().to_string())];
         let config = vmimg::config::Config::load(&vmimg::config::Given { file: Some(none), environment, flags: Vec::new() }).unwrap();
         vmimg::operations::Service {
+            predecessors: [].into(),
             db: self.db.clone(),
             storages: Default::default(),
             config: Arc::new(config),
