@@ -58,7 +58,7 @@ impl Event {
 }
 
 /// Which lines to show.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub actions: Vec<Action>,
     pub outcomes: Vec<Outcome>,

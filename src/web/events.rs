@@ -10,7 +10,7 @@ use futures_util::stream;
 
 use super::{
     error::Error,
-    form::Fields,
+    form::{Fields, each_once},
     images::export::{csv, line},
     page::{Moment, Pill, Shell, html_with},
     session::SignedIn,
@@ -101,16 +101,17 @@ pub fn midnight(date: jiff::civil::Date) -> Option<Timestamp> {
 }
 
 /// What a URL asks for.
-#[derive(Clone)]
-struct View {
-    filter: Filter,
-    page: Page,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    pub filter: Filter,
+    pub page: Page,
     since: String,
     until: String,
 }
 
 impl View {
-    fn parse(query: &Fields) -> Self {
+    /// Reads the query of a URL.
+    pub fn parse(query: &Fields) -> Self {
         let first = |name: &str| query.all(name).next().unwrap_or_default().to_owned();
         let some = |name: &str| {
             Some(first(name))
@@ -125,8 +126,8 @@ impl View {
         };
         let (since, until) = (first("since"), first("until"));
         let filter = Filter {
-            actions: query.parsed("action"),
-            outcomes: query.parsed("outcome"),
+            actions: each_once(query.parsed("action")),
+            outcomes: each_once(query.parsed("outcome")),
             object_id: some("object"),
             actor_id: some("actor"),
             since: day(&since).and_then(midnight),
@@ -150,7 +151,8 @@ impl View {
         pairs
     }
 
-    fn link(&self, more: &[(&'static str, String)]) -> String {
+    /// The address of the same filter with these pairs more.
+    pub fn link(&self, more: &[(&'static str, String)]) -> String {
         let pairs: Vec<_> = self.pairs().into_iter().chain(more.iter().cloned()).collect();
         format!("/events?{}", serde_html_form::to_string(&pairs).unwrap_or_default())
     }

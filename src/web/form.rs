@@ -64,6 +64,17 @@ impl Fields {
     }
 }
 
+/// Each value once, and no more of them than a person would tick: a URL can repeat one ten thousand times.
+pub fn each_once<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    let mut kept: Vec<T> = Vec::new();
+    for value in values.into_iter().take(1_000) {
+        if kept.len() < 200 && !kept.contains(&value) {
+            kept.push(value);
+        }
+    }
+    kept
+}
+
 /// Whether what is written as `%xx` is UTF-8. The parser would put a replacement character in its place, and something else than what was
 /// sent would be kept.
 fn escapes_are_text(text: &str) -> bool {

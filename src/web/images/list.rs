@@ -22,7 +22,7 @@ use crate::{
     operations::{Failure, Service, system_name},
     web::{
         error::Error,
-        form::Fields,
+        form::{Fields, each_once},
         page::{Flash, Shell, html, local_path, see_other},
         session::SignedIn,
     },
@@ -31,7 +31,7 @@ use crate::{
 /// Rows of a page, where nobody asks for another number.
 const PAGE: usize = 50;
 /// Sizes of a page that can be asked for.
-const SIZES: [usize; 3] = [25, 50, 100];
+pub const SIZES: [usize; 3] = [25, 50, 100];
 /// Up to here images are counted exactly.
 const COUNTED: i64 = 10_000;
 /// Longest search, in characters.
@@ -49,7 +49,7 @@ const COLUMNS: [(&str, &str); 7] = [
 ];
 
 /// Which view of the list a URL asks for. Unknown values are ignored; a cursor that does not fit shows the first page.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     pub filter: Filter,
     pub search: String,
@@ -63,7 +63,9 @@ impl View {
     /// Reads the query of a URL.
     pub fn parse(query: &Fields) -> Self {
         let first = |name: &str| query.all(name).next().unwrap_or_default();
-        let search: String = first("q").trim().chars().filter(|c| !c.is_control()).take(SEARCH_MAX).collect();
+        let visible: String = first("q").chars().filter(|c| !c.is_control()).collect();
+        // Trimmed again where the cut left a space at the end: the address that a page makes of its search must find the same.
+        let search = visible.trim().chars().take(SEARCH_MAX).collect::<String>().trim_end().to_owned();
         let systems = |name: &str| query.all(name).filter(|os| os_catalogue::is_choice(os)).map(str::to_owned).collect();
         let filter = Filter {
             search: fold(&search),
@@ -121,17 +123,6 @@ impl View {
         let pairs: Vec<_> = self.filter_pairs().into_iter().filter(|pair| pair != gone).chain(self.order_pairs()).collect();
         link(&serde_html_form::to_string(&pairs).unwrap_or_default())
     }
-}
-
-/// Each value once, and no more of them than a person would tick: a URL can repeat one ten thousand times.
-fn each_once<T: PartialEq>(values: Vec<T>) -> Vec<T> {
-    let mut kept: Vec<T> = Vec::new();
-    for value in values.into_iter().take(1_000) {
-        if kept.len() < 200 && !kept.contains(&value) {
-            kept.push(value);
-        }
-    }
-    kept
 }
 
 fn link(query: &str) -> String {
