@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 export CARGO_TERM_COLOR ?= always
 
-.PHONY: help test checks dev fix lint unit docs build kills kills-run faults power power-run e2e e2e-run screenshots bench clean-tools
+.PHONY: help test checks dev fix lint unit docs build kills kills-run faults power power-run e2e e2e-run screenshots bench fuzz clean-tools
 
 help: ## List these words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ bench: ## How long 1 GiB takes through the form and elsewhere, and each list wit
 	@$(MAKE) build
 	@benches/upload.sh
 	@benches/lists.sh
+
+fuzz: ## Look for inputs that break a parser, ten minutes for each (VMIMG_FUZZ_SECONDS); a short run is part of `make test`
+	@tests/tools/fuzz
 
 clean-tools: ## Remove what the tests installed below this folder and the test database
 	@tests/tools/postgres stop

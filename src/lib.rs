@@ -12,6 +12,9 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod domain;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod jobs;
 pub mod media;
 pub mod meter;

@@ -10,6 +10,8 @@
 
 pub mod disk_format;
 pub mod el_torito;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile_tests;
 pub mod iso9660;

@@ -8,6 +8,9 @@ pub mod assets;
 pub mod connection;
 pub mod problems;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 mod account;
 mod clusters;
 mod error;

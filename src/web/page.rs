@@ -97,11 +97,11 @@ impl Flash {
         self
     }
 
-    fn to_cookie(&self) -> String {
+    pub fn to_cookie(&self) -> String {
         secret::hex(serde_json::to_string(self).unwrap_or_default().as_bytes())
     }
 
-    fn from_cookie(value: &str) -> Option<Self> {
+    pub fn from_cookie(value: &str) -> Option<Self> {
         let bytes: Option<Vec<u8>> =
             value.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
         let flash: Self = serde_json::from_slice(&bytes?).ok()?;

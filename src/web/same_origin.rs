@@ -43,7 +43,7 @@ pub fn refusal(headers: &header::HeaderMap, public_url: Option<&str>) -> Option<
 }
 
 /// Whether a change comes from a page of our own.
-fn is_ours(fetch_site: Option<&str>, origin: Option<&str>, host: &str, public_url: Option<&str>) -> bool {
+pub fn is_ours(fetch_site: Option<&str>, origin: Option<&str>, host: &str, public_url: Option<&str>) -> bool {
     let by_site = fetch_site.map(|site| matches!(site, "same-origin" | "none"));
     let by_origin = origin.map(|origin| match public_url {
         Some(url) => origin.eq_ignore_ascii_case(url),
