@@ -12,7 +12,7 @@ pub mod short;
 
 pub use crate::{
     media::fuzzing::check as media,
-    web::fuzzing::{headers, multipart, query},
+    web::fuzzing::{api, headers, multipart, query},
 };
 pub use texts::check as texts;
 
@@ -20,8 +20,8 @@ pub use texts::check as texts;
 pub type Check = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its folder of seeds.
-pub const TARGETS: [(&str, Check); 5] =
-    [("headers", headers), ("media", media), ("multipart", multipart), ("query", query), ("texts", texts)];
+pub const TARGETS: [(&str, Check); 6] =
+    [("api", api), ("headers", headers), ("media", media), ("multipart", multipart), ("query", query), ("texts", texts)];
 
 /// The next so many bytes of an input, or fewer at its end.
 pub(crate) fn take<'data>(data: &mut &'data [u8], most: usize) -> &'data [u8] {

@@ -168,18 +168,23 @@ fn many(target: &str, inputs: u32) {
 }
 
 #[test]
+fn requests_of_programs_of_any_shape_are_read_soundly() {
+    many("api", 300_000);
+}
+
+#[test]
 fn headers_of_any_shape_are_read_soundly() {
     many("headers", 400_000);
 }
 
 #[test]
 fn media_of_any_shape_are_read_soundly() {
-    many("media", 200_000);
+    many("media", 300_000);
 }
 
 #[test]
 fn forms_with_a_file_of_any_shape_are_read_soundly() {
-    many("multipart", 100_000);
+    many("multipart", 50_000);
 }
 
 #[test]

@@ -7,20 +7,22 @@ use std::{
     task::{Context, Poll},
 };
 
-use actix_multipart::Multipart;
 use actix_web::{
+    FromRequest,
+    dev::Payload,
     error::PayloadError,
-    http::header::{CONTENT_TYPE, ContentDisposition, HeaderMap, HeaderValue},
+    http::header::{CONTENT_LENGTH, CONTENT_TYPE, ContentDisposition, HeaderValue},
     test::TestRequest,
-    web::Bytes,
+    web::{self, Bytes},
 };
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 
 use super::{
     events,
     form::Fields,
     images::{
-        content::{self, Taker},
+        content,
+        file_form::{self, Form},
         list,
     },
     page::{Flash, local_path},
@@ -29,11 +31,13 @@ use super::{
 use crate::{
     config::{Config, Given},
     db::cursor::{Page, Place},
-    domain::upload::{self, Stopped},
+    domain::upload,
     fuzzing::{length, number, take},
     media::HEAD_BYTES,
     operations::Failure,
 };
+
+pub use super::api::fuzzing::check as api;
 
 /// Reads a text as a form, as the query of both lists, as a cursor, as an address to return to, and as the message in a cookie.
 pub fn query(data: &[u8]) {
@@ -135,8 +139,7 @@ pub fn headers(data: &[u8]) {
     origin(text(0).unwrap_or_default(), text(1), text(2));
     proxies(text(3).unwrap_or_default(), text(4).unwrap_or_default());
     if let Some(value) = &values[5]
-        && let Ok(disposition) = ContentDisposition::from_raw(value)
-        && let Some(name) = content::stated_name(&disposition)
+        && let Some(name) = stated_name(value)
     {
         let kept = upload::clean_name(&name);
         assert!(!kept.contains(['/', '\\']) && !kept.chars().any(char::is_control));
@@ -178,14 +181,18 @@ fn proxies(first: &str, second: &str) {
     assert_eq!(request::sender(trusted[0], &format!("{first}, unknown"), &trusted), trusted[0], "what stands before no address counts");
 }
 
+fn stated_name(value: &HeaderValue) -> Option<String> {
+    file_form::stated_name(ContentDisposition::from_raw(value).ok().as_ref(), std::str::from_utf8(value.as_bytes()).ok())
+}
+
 /// The name under which an image's file is offered.
 fn offered(name: &str) {
-    let disposition = content::attachment(name);
-    let text = disposition.to_string();
+    let name = content::download_name(name);
+    let text = content::saved_as(&name);
     assert!(text.starts_with("attachment; filename*=UTF-8''") && text.is_ascii(), "{text:?}");
     let Ok(value) = HeaderValue::from_str(&text) else { panic!("{text:?} is no header") };
-    let back = ContentDisposition::from_raw(&value).ok().and_then(|read| content::stated_name(&read));
-    let Some(back) = back else { panic!("{text:?} says no name") };
+    let Some(back) = stated_name(&value) else { panic!("{text:?} says no name") };
+    assert_eq!(back, name);
     assert!(back.to_lowercase().ends_with(".iso") && !back.chars().any(|c| c.is_control() || "/\\:*?\"<>|".contains(c)), "{back:?}");
 }
 
@@ -248,7 +255,7 @@ enum Outcome {
 fn well_formed(mut data: &[u8], epilogue: bool) -> Option<(Vec<u8>, Outcome)> {
     let mut body = Vec::new();
     let mut outcome = None;
-    let mut parts = 0;
+    let (mut parts, mut skipped) = (0, 0);
     while !data.is_empty() {
         let kind = number(&mut data, 1);
         let (name_length, repeat) = (length(&mut data, 1), 1 + length(&mut data, 1));
@@ -278,16 +285,18 @@ fn well_formed(mut data: &[u8], epilogue: bool) -> Option<(Vec<u8>, Outcome)> {
         body.extend_from_slice(&content);
         body.extend_from_slice(b"\r\n");
         outcome = Some(match outcome {
+            Some(Outcome::Read { .. }) if is_file => Outcome::Refused("form.two_files"),
             Some(Outcome::Read { .. }) => Outcome::Refused("form.field_order"),
             Some(refused @ Outcome::Refused(_)) => refused,
             None if parts == 32 => Outcome::Refused("form.too_many_parts"),
             None if stated => Outcome::Refused("form.part_length"),
-            None if !is_file && content.len() > 64 * 1024 => Outcome::Refused("form.too_large"),
+            None if !is_file && skipped + content.len() > 64 * 1024 => Outcome::Refused("form.too_large"),
             None if !is_file => {
+                skipped += content.len();
                 parts += 1;
                 continue;
             }
-            None => Outcome::Read { name: upload::base_name(&name).to_owned(), content },
+            None => Outcome::Read { name: upload::base_name(name.trim()).to_owned(), content },
         });
     }
     body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
@@ -313,7 +322,7 @@ fn plain_reading(body: &[u8]) -> Option<&[u8]> {
     loop {
         // A part without any header begins with the blank line itself.
         let start = find(at.checked_sub(2)?, b"\r\n\r\n")? + 4;
-        let end = find(start.checked_sub(2)?, delimiter.as_bytes())?;
+        let end = find(start, delimiter.as_bytes())?;
         let after = end + delimiter.len();
         match body.get(after..after + 2) {
             Some(b"\r\n") => at = after + 2,
@@ -335,23 +344,33 @@ fn send(kind: &HeaderValue, body: &[u8], piece: usize, seed: u64) -> (Result<(St
         }
         let Some((runtime, config)) = runtime else { panic!("no runtime, or no settings") };
         runtime.block_on(async {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, kind.clone());
             let chunks = Chunks { body: Bytes::copy_from_slice(body), piece, random: seed, rested: false };
-            let mut form = Multipart::new(&headers, chunks);
-            let request = TestRequest::default().insert_header(("content-length", body.len().to_string())).to_http_request();
-            let mut written = Vec::new();
-            let part = match content::file_part(&request, &mut form, config).await {
+            let request = TestRequest::default()
+                .insert_header((CONTENT_TYPE, kind.clone()))
+                .insert_header((CONTENT_LENGTH, body.len().to_string()))
+                .to_http_request();
+            let mut payload: Payload = Payload::Stream { payload: Box::pin(chunks) };
+            let Ok(payload) = web::Payload::from_request(&request, &mut payload).await else { panic!("no payload") };
+            let mut form = Form::new(&request, payload, config);
+            let part = match form.file_part().await {
                 Ok(part) => part,
-                Err(failed) => return (Err(code(&failed)), written),
+                Err(failed) => return (Err(code(&failed)), Vec::new()),
             };
             assert!(part.file.head.len() <= HEAD_BYTES);
-            let (name, exact, head) = (part.file.name.clone(), part.file.exact, part.file.head.clone());
-            let bytes = part.file.bytes;
-            let poured = content::pour(part, &mut form, Kept(&mut written), config).await.map(|_| ()).map_err(|failed| code(&failed));
-            assert!(written.starts_with(&head), "the head is not the file's beginning");
-            assert!(!exact || written.len() as u64 == bytes, "{} bytes, and not {bytes}", written.len());
-            (poured.map(|()| (name, exact)), written)
+            let (name, exact, bytes, mut written) = (part.file.name, part.file.exact, part.file.bytes, part.file.head);
+            written.extend(part.rest.iter().flatten());
+            let Some(mut field) = part.field else {
+                assert!(exact && written.len() as u64 == bytes, "{} bytes, and not {bytes}", written.len());
+                return (Ok((name, true)), written);
+            };
+            while let Some(chunk) = field.next().await {
+                match chunk {
+                    Ok(bytes) => written.extend_from_slice(&bytes),
+                    Err(_) => return (Err("upload.incomplete"), written),
+                }
+            }
+            drop(field);
+            (form.end().await.map(|()| (name, exact)).map_err(|failed| code(&failed)), written)
         })
     })
 }
@@ -388,24 +407,6 @@ impl Stream for Chunks {
         let next = 1 + usize::try_from(self.random >> 33).unwrap_or(0) % most;
         let next = if self.piece == usize::MAX { most } else { next };
         Poll::Ready(Some(Ok(self.body.split_to(next))))
-    }
-}
-
-/// Keeps what it takes.
-struct Kept<'bytes>(&'bytes mut Vec<u8>);
-
-impl Taker for Kept<'_> {
-    async fn push(&mut self, bytes: Bytes) -> Result<(), Failure> {
-        self.0.extend_from_slice(&bytes);
-        Ok(())
-    }
-
-    async fn rest(&mut self) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    async fn stop(self, _: Stopped, _: String, failure: Failure) -> Failure {
-        failure
     }
 }
 

@@ -75,7 +75,8 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Error> {
     if media_type(headers) == "application/json" { Ok(()) } else { Err(wrong_type("Send the body as application/json.")) }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+/// Reads a body as an object of known members.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let parsed = serde_path_to_error::deserialize::<_, Object<T>>(&mut reader).map_err(|failed| {
         let pointer = pointer(failed.path());

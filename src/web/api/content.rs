@@ -107,7 +107,7 @@ fn misspelt() -> Error {
 }
 
 /// Parses a dictionary of digests; none if it is malformed.
-fn sha256_of(text: &str) -> Option<Option<[u8; 32]>> {
+pub fn sha256_of(text: &str) -> Option<Option<[u8; 32]>> {
     let digests: Dictionary = Parser::new(text).parse().ok()?;
     match digests.get("sha-256") {
         None => Some(None),

@@ -69,7 +69,7 @@ fn misspelt() -> Error {
 }
 
 /// Parses `*` or a list of ETags. Weak ones, and ones that we did not make, are well-formed and match nothing.
-fn parse(text: &str) -> Option<Expected> {
+pub fn parse(text: &str) -> Option<Expected> {
     if text.trim() == "*" {
         return Some(Expected::Any);
     }

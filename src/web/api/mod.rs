@@ -5,6 +5,9 @@
 //! [`etag`] (versions), [`view`] (what things look like), [`document`] (OpenAPI, from the handlers themselves), and the form of a refusal,
 //! below. The layers around a handler are, from the outside in: those of the whole service, then token, kept answers, problems.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 mod body;
 mod clusters;
 mod content;

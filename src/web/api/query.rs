@@ -149,11 +149,13 @@ fn digest(place: &str, list: &str) -> [u8; SEAL] {
     short
 }
 
-fn seal(place: &str, list: &str) -> String {
+/// The cursor of a place in a list.
+pub fn seal(place: &str, list: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode([&digest(place, list)[..], place.as_bytes()].concat())
 }
 
-fn open(cursor: &str, list: &str) -> Option<String> {
+/// The place that a cursor of this list stands for.
+pub fn open(cursor: &str, list: &str) -> Option<String> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (sealed, place) = bytes.split_at_checked(SEAL)?;
     let place = std::str::from_utf8(place).ok()?;

@@ -232,7 +232,7 @@ fn bytes_of(answer: &HttpResponse) -> Option<(u64, u64)> {
 }
 
 /// Says under which name a download is saved (RFC 6266). Letters and digits of ASCII stay, all else is escaped.
-fn saved_as(name: &str) -> String {
+pub fn saved_as(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
     let escaped: String =
         name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect();
@@ -240,7 +240,7 @@ fn saved_as(name: &str) -> String {
 }
 
 /// The image's name as a file's name: what no file system takes is replaced, and a name that means a device on Windows is none here.
-fn download_name(name: &str) -> String {
+pub fn download_name(name: &str) -> String {
     let safe: String = name.chars().map(|c| if c.is_control() || "/\\:*?\"<>|".contains(c) { '_' } else { c }).collect();
     let safe = safe.trim().trim_end_matches(['.', ' ']).to_owned();
     let stem = safe.split('.').next().unwrap_or_default().trim_end().to_uppercase();

@@ -49,8 +49,9 @@ pub struct Form {
 pub struct FilePart {
     pub file: File,
     /// What follows the first 64 KiB, where something does.
-    pub(super) field: Option<Field>,
-    pub(super) rest: Option<Bytes>,
+    pub field: Option<Field>,
+    /// What came together with them.
+    pub rest: Option<Bytes>,
 }
 
 /// The bytes of a form, of which only so many may come before the file.
