@@ -11,7 +11,12 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::{BASE, Problem, clusters, content, events, images, own, storages, system};
-use crate::web::{error::Error, page::bare_html, problems};
+use crate::{
+    db::images::Sort,
+    domain::{audit, image, storage},
+    media::os_catalogue,
+    web::{error::Error, page::bare_html, problems},
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -75,6 +80,7 @@ fn complete_operation(method: &str, operation: &mut Value) {
     if !operation["parameters"].is_array() {
         operation["parameters"] = json!([]);
     }
+    operation["parameters"].as_array_mut().into_iter().flatten().for_each(complete_parameter);
     let sends = !operation["requestBody"].is_null();
     let sends_json = !operation["requestBody"]["content"]["application/json"].is_null();
     let conditional = operation["parameters"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "If-Match"));
@@ -126,6 +132,37 @@ fn complete_operation(method: &str, operation: &mut Value) {
             response["headers"] = json!({ "WWW-Authenticate": { "schema": { "type": "string" } } });
         }
     }
+}
+
+/// Lists the words that a parameter of a query can have, from where they are defined.
+fn complete_parameter(parameter: &mut Value) {
+    let schema = match (parameter["in"].as_str(), parameter["name"].as_str()) {
+        (Some("header"), Some("If-Match")) => {
+            parameter["schema"]["pattern"] = json!(r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#);
+            return;
+        }
+        (Some("query"), Some(name)) => match name {
+            "type" => words(image::Kind::ALL.iter().map(|kind| kind.as_str())),
+            "status" => words(image::Shown::ALL.iter().map(|shown| shown.as_str())),
+            "os" => words(os_catalogue::all().iter().map(|system| system.id).chain([os_catalogue::OTHER])),
+            "sort" => {
+                let both = Sort::ALL.iter().flat_map(|sort| [sort.as_str().to_owned(), format!("-{}", sort.as_str())]);
+                json!({ "type": "string", "enum": both.collect::<Vec<_>>() })
+            }
+            "kind" => words(storage::Kind::ALL.iter().map(|kind| kind.as_str())),
+            "action" => words(audit::Action::ALL.iter().map(|action| action.as_str())),
+            "outcome" => words(audit::Outcome::ALL.iter().map(|outcome| outcome.as_str())),
+            "storage" | "cluster" | "object" | "actor" => json!({ "type": "string", "format": "uuid" }),
+            _ => return,
+        },
+        _ => return,
+    };
+    let several = parameter["schema"]["items"].is_object();
+    parameter["schema"] = if several { json!({ "type": "array", "items": schema }) } else { schema };
+}
+
+fn words<'word>(words: impl Iterator<Item = &'word str>) -> Value {
+    json!({ "type": "string", "enum": words.collect::<Vec<_>>() })
 }
 
 /// HEAD is GET without the body.

@@ -119,6 +119,7 @@ pub struct NewImage {
     #[schema(max_length = 4096)]
     note: Option<String>,
     /// `installation`.
+    #[schema(pattern = "^installation$")]
     r#type: String,
     /// The id of the storage that it will lie on.
     #[schema(format = "uuid")]

@@ -77,6 +77,7 @@ async fn answer(service: &Service, id: StorageId) -> Result<HttpResponse, Error>
 #[serde(deny_unknown_fields)]
 pub struct NewStorage {
     /// `datastore` or `local`.
+    #[schema(pattern = "^(datastore|local)$")]
     kind: String,
     #[schema(example = "nas")]
     name: String,
