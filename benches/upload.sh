@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 runs=${BENCH_RUNS:-5}
 limit=${BENCH_LIMIT:-1.9}
 binary=$(realpath "${VMIMG_BINARY:-${CARGO_TARGET_DIR:-target}/release/vmimg}")
-miniserve=${BENCH_MINISERVE:-target/bench-tools/bin/miniserve}
+miniserve=${BENCH_MINISERVE:-target/tools/bin/miniserve}
 # Settings of whoever calls must not reach the service.
 for name in ${!VMIMG_@}; do unset "$name"; done
 mkdir -p "${BENCH_FOLDER:-target}"

@@ -122,10 +122,9 @@ impl Wanted {
         let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).custom_flags(flags).open(&part);
         let mut file = opened.map_err(|failed| Failed::file(folder, failed))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Err(Errno::WOULDBLOCK) => return Err(Failed::file(&part, "another download of the same image is under way.")),
-            // A file system without locks has nobody else on it, as far as can be known.
-            Ok(()) | Err(_) => {}
+        // A file system without locks has nobody else on it, as far as can be known.
+        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+            return Err(Failed::file(&part, "another download of the same image is under way."));
         }
         let (has, hash) = self.beginning(&mut file).map_err(here)?;
         let received = self.receive(service, has, hash, &mut file, &part.to_string_lossy()).await;
