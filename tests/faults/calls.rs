@@ -273,7 +273,7 @@ impl Bench {
         let context = |why: String| format!("{why}\nat {:?}, answers {refusals:?}", report.injected);
         if report.died {
             if let Some(running) = self.running.take() {
-                running.is_gone();
+                running.has_died();
             }
             if one.fault != Fault::Kill {
                 return Err(context("the process died of an error".to_owned()));

@@ -178,7 +178,7 @@ impl Running {
     }
 
     /// The process died while it was traced, and the tracer has seen it end.
-    pub fn is_gone(mut self) {
+    pub fn has_died(mut self) {
         self.gone = true;
     }
 

@@ -75,7 +75,15 @@ pub fn rows() -> Vec<Batch> {
 }
 
 fn without_session() -> Vec<Row> {
-    let open = ["/assets/{digest}/{path:.*}", "/livez", "/readyz", "/setup", "/sign-in", "/.well-known/change-password"];
+    let open = [
+        "/assets/{digest}/{path:.*}",
+        "/livez",
+        "/readyz",
+        "/setup",
+        "/sign-in",
+        "/.well-known/change-password",
+        "/.well-known/security.txt",
+    ];
     let mut rows = Vec::new();
     for (method, pattern) in routes() {
         let path = filled(pattern, "01900000-0000-7000-8000-000000000000");

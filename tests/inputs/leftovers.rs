@@ -165,7 +165,8 @@ fn difference(world: &World, before: &Held, left: &Left) -> Option<String> {
             }
             unlike(2)
         }
-        Left::Changed => None,
+        // Work that is still to be done would be seen in a later row.
+        Left::Changed => more.get("jobs").is_some_and(|jobs| *jobs > 0).then(|| format!("rows: {more:?}: work is left to do")),
     }
 }
 

@@ -131,7 +131,9 @@ two_databases! {
         let id = app.announced(&app.admin(), "restart", &iso_of("RESTART", 100)).await;
         app.sql("UPDATE images SET status = 'uploading'");
         std::fs::write(app.path_of("local").join(format!("staging/{id}.part")), b"the beginning").unwrap();
-        let again = start.open().await;
+        let mut again = start.open().await;
+        // As whoever has the lock of the data folder knows.
+        again.service.predecessors = [app.service.instance].into();
         vmimg::jobs::end_leases_of_earlier_processes(&again.service).await.unwrap();
         assert_eq!((status(&again, &id), again.text("SELECT stopped AS t FROM uploads")), ("pending".to_owned(), "service_stopped".to_owned()));
         assert_eq!(parts(&again), [""; 0]);
