@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 export CARGO_TERM_COLOR ?= always
 
-.PHONY: help test checks dev fix lint unit docs build kills kills-run faults power power-run e2e e2e-run screenshots bench fuzz clean-tools
+.PHONY: help test checks dev fix lint unit docs build kills kills-run faults power power-run e2e e2e-run screenshots bench fuzz audit clean-tools
 
 help: ## List these words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ docs: ## The crate's documentation, with warnings denied
 build: ## The release binary
 	cargo build --locked --release
 
-kills: ## 1,000 kills at random moments under load, on both databases (half an hour)
+kills: ## 1,000 kills at random moments under load, on both databases (minutes)
 	@tests/tools/setup
 	@tests/tools/postgres with $(MAKE) build kills-alone
 
@@ -91,6 +91,11 @@ bench: ## How long 1 GiB takes through the form and elsewhere, and each list wit
 
 fuzz: ## Look for inputs that break a parser, ten minutes for each (VMIMG_FUZZ_SECONDS); a short run is part of `make test`
 	@tests/tools/fuzz
+
+audit: ## Let scanners look: cargo-deny, schemathesis, wapiti, sqlmap (an hour)
+	@tests/tools/setup audit
+	@$(MAKE) build
+	@tests/tools/postgres with tests/tools/audit
 
 clean-tools: ## Remove what the tests installed below this folder and the test database
 	@tests/tools/postgres stop
