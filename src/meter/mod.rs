@@ -401,6 +401,27 @@ mod tests {
     }
 
     #[test]
+    fn the_document_lists_every_metric_and_the_alerts_name_no_other() {
+        let (document, alerts) = (include_str!("../../docs/metrics.md"), include_str!("../../docs/alerts.yml"));
+        let listed: Vec<&str> = document.lines().filter(|line| line.starts_with("| `")).collect();
+        let labels = |metric: &Metric| metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        let should: Vec<String> = METRICS
+            .iter()
+            .map(|metric| format!("| `{}` | {} | {} | {} |", metric.name, metric.sort.as_str(), labels(metric), metric.help))
+            .collect();
+        assert_eq!(listed, should);
+        let words = alerts.lines().filter(|line| line.trim_start().starts_with("expr:"));
+        let names: Vec<&str> = words
+            .flat_map(|line| line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
+            .filter(|word| word.starts_with("vmimg_"))
+            .collect();
+        assert!(names.len() >= 4, "{names:?}");
+        for name in names {
+            assert!(METRICS.iter().any(|metric| metric.name == name), "{name}");
+        }
+    }
+
+    #[test]
     fn a_label_cannot_break_out_of_its_quotes() {
         let mut page = String::new();
         write_all(&mut page, &storage("a\"b\\c\nd", true, 10, 4));
