@@ -20,7 +20,7 @@ const NASTY = [
 
 /** Addresses that are no pages, and why. */
 const NO_PAGES = new Map([
-  ['/assets/{digest}/{path:.*}', 'styles, scripts, icons'], ['/livez', 'for machines'], ['/readyz', 'for machines'], ['/images.csv', 'a file'], ['/events.csv', 'a file'],
+  ['/assets/{digest}/{path:.*}', 'styles, scripts, icons'], ['/livez', 'for machines'], ['/readyz', 'for machines'], ['/healthz', 'for machines'], ['/version', 'for machines'], ['/images.csv', 'a file'], ['/events.csv', 'a file'],
   ['/images/{id}/download', 'a file'], ['/images/new', 'leads to the first step'], ['/', 'leads to the images'], ['/storages/{id}', 'leads to a datastore or a local storage'],
   ['/.well-known/change-password', 'leads to the account'], ['/.well-known/security.txt', 'a file, where the settings name a contact'], ['/favicon.ico', 'a file'], ['/setup', 'gone once set up; its own test looks at it'],
   ['/robots.txt', 'for machines'], ['/images/{id}/content', 'leads to the image'],
