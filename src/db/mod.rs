@@ -137,6 +137,11 @@ impl Db {
         joined(settled.await)
     }
 
+    /// How many may read and how many may write at once.
+    pub fn places(&self) -> (u32, u32) {
+        self.pool.places()
+    }
+
     /// How many connections are in use, and how many wait.
     pub fn connections(&self) -> (u32, u32) {
         self.pool.connections()

@@ -16,10 +16,10 @@ use super::support::{App, Left, iso};
 
 /// Takes every connection there is until the answered function is called.
 fn take_all_connections(app: &App) -> impl FnOnce() + use<> {
-    const CONNECTIONS: usize = 12;
-    let (taken, given_back) = (Arc::new(Barrier::new(CONNECTIONS + 1)), Arc::new(Barrier::new(CONNECTIONS + 1)));
-    let (readers, writers) = if app.database_url.ends_with(".db") { (6, 1) } else { (CONNECTIONS, 0) };
-    let threads: Vec<_> = (0..CONNECTIONS)
+    let (readers, writers) = app.service.db.places();
+    let everybody = usize::try_from(readers + writers + 1).unwrap();
+    let (taken, given_back) = (Arc::new(Barrier::new(everybody)), Arc::new(Barrier::new(everybody)));
+    let threads: Vec<_> = (0..readers + writers)
         .map(|at| {
             let (db, taken, given_back) = (app.service.db.clone(), taken.clone(), given_back.clone());
             std::thread::spawn(move || {
@@ -28,11 +28,7 @@ fn take_all_connections(app: &App) -> impl FnOnce() + use<> {
                     given_back.wait();
                     Ok(())
                 };
-                let held: Result<(), Failure> = match at {
-                    at if at < readers => db.read_now(|_| hold()),
-                    at if at < readers + writers => db.write_now(|_| hold()),
-                    _ => hold(),
-                };
+                let held: Result<(), Failure> = if at < readers { db.read_now(|_| hold()) } else { db.write_now(|_| hold()) };
                 held.unwrap();
             })
         })
