@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 
 export CARGO_TERM_COLOR ?= always
 
+# A test that is a program of its own, on the release binary.
+RELEASE_TEST = VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test
+
 .PHONY: help test checks dev fix lint unit docs build kills kills-run faults power power-run e2e e2e-run screenshots bench fuzz audit clean-tools
 
 help: ## List these words
@@ -52,25 +55,25 @@ kills: ## 1,000 kills at random moments under load, on both databases (minutes)
 
 .PHONY: kills-alone
 kills-alone:
-	VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test faults -- kills --count $${COUNT:-1000}
+	$(RELEASE_TEST) faults -- kills --count $${COUNT:-1000}
 
 # What `make test` runs: 200 kills, and a kill, EIO and ENOSPC at every write, flush, rename and commit.
 kills-run:
 	@: "$${VMIMG_TEST_POSTGRES:?names no PostgreSQL: run 'make test', or 'make kills'}"
-	VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test faults -- kills --count 200
-	VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test faults -- calls --quick
+	$(RELEASE_TEST) faults -- kills --count 200
+	$(RELEASE_TEST) faults -- calls --quick
 
 faults: ## Every call on files killed before and failing with every error, one after the other (an hour)
 	@$(MAKE) build
-	VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test faults -- calls
+	$(RELEASE_TEST) faults -- calls
 
 power: ## Power cuts at every write of a long workload, and subsets of what was not flushed (as root; minutes)
 	@tests/tools/setup power
 	@$(MAKE) build
-	@VMIMG_BINARY="$${CARGO_TARGET_DIR:-target}/release/vmimg" cargo test --locked --test power
+	@$(RELEASE_TEST) power
 
 power-run:
-	VMIMG_BINARY="$${CARGO_TARGET_DIR:-target}/release/vmimg" cargo test --locked --test power -- --short
+	$(RELEASE_TEST) power -- --short
 
 e2e: ## Only the browser tests, with all that they need
 	@tests/tools/setup

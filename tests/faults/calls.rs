@@ -341,17 +341,9 @@ impl Bench {
         let waiting = if deed == Deed::SendAgain { self.waiting.clone() } else { Vec::new() };
         let mut refusals = Vec::new();
         if matches!(deed, Deed::TakeAway | Deed::BringBack) {
-            let mut mover = Mover {
-                client,
-                random: Random::new(self.made),
-                roaming: self.ledger.roaming.clone(),
-                folder: self.folder.clone(),
-                stop: &stop,
-                faults: &faults,
-                acknowledged: 0,
-                unknown: 0,
-                refusals: Some(Vec::new()),
-            };
+            let roaming = self.ledger.roaming.clone();
+            let mut mover = Mover::new(client, Random::new(self.made), roaming, self.folder.clone(), &stop, &faults);
+            mover.refusals = Some(Vec::new());
             if deed == Deed::TakeAway {
                 mover.take_away()
             } else {
@@ -360,19 +352,10 @@ impl Bench {
             self.ledger.roaming = mover.roaming;
             refusals.extend(mover.refusals.take().unwrap_or_default());
         } else {
-            let mut person = Person {
-                client,
-                random: Random::new(self.made),
-                storages: [self.local.clone(), self.ledger.roaming.id.clone()],
-                images: std::mem::take(&mut self.ledger.images),
-                stop: &stop,
-                faults: &faults,
-                mark: format!("call {}", self.made),
-                made: 0,
-                acknowledged: 0,
-                unknown: 0,
-                refusals: Some(Vec::new()),
-            };
+            let storages = [self.local.clone(), self.ledger.roaming.id.clone()];
+            let mut person = Person::new(client, Random::new(self.made), storages, format!("call {}", self.made), &stop, &faults);
+            person.images = std::mem::take(&mut self.ledger.images);
+            person.refusals = Some(Vec::new());
             match deed {
                 Deed::Edit => {
                     let at = person.images.iter().position(|image| image.complete == Done::Yes).ok_or("nothing to edit")?;

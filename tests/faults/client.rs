@@ -76,18 +76,18 @@ impl Client {
 
     /// Asks for a page.
     pub fn get(&self, path: &str) -> Answered {
-        self.send("GET", path, "", &[], "text/html", |_| Ok(()))
+        self.send("GET", path, "", &[], "text/html")
     }
 
     /// Sends a form.
     pub fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answered {
         let body = serde_html_form::to_string(fields).unwrap();
-        self.send("POST", path, "application/x-www-form-urlencoded", body.as_bytes(), "text/html", |_| Ok(()))
+        self.send("POST", path, "application/x-www-form-urlencoded", body.as_bytes(), "text/html")
     }
 
     /// Sends bytes as the console's scripts do, wanting JSON.
     pub fn post_bytes(&self, path: &str, bytes: &[u8]) -> Answered {
-        self.send("POST", path, "application/octet-stream", bytes, "application/json", |_| Ok(()))
+        self.send("POST", path, "application/octet-stream", bytes, "application/json")
     }
 
     /// Sends a file in a form, wanting JSON. `pause` is called before each of so many pieces and may wait, or give up with an error.
@@ -108,19 +108,8 @@ impl Client {
         })
     }
 
-    fn send(
-        &self,
-        method: &str,
-        path: &str,
-        kind: &str,
-        body: &[u8],
-        accept: &str,
-        before: impl Fn(&mut TcpStream) -> io::Result<()>,
-    ) -> Answered {
-        self.begin(method, path, kind, body.len(), accept, |socket| {
-            before(socket)?;
-            socket.write_all(body)
-        })
+    fn send(&self, method: &str, path: &str, kind: &str, body: &[u8], accept: &str) -> Answered {
+        self.begin(method, path, kind, body.len(), accept, |socket| socket.write_all(body))
     }
 
     fn begin(

@@ -159,34 +159,16 @@ fn lane_in(place: &Place, count: u64, seed: u64, number: u64, result: &mut Cours
         let moment = random.milliseconds(20, 900);
         let kill = result.kills;
         let mut people: Vec<Person> = (0..PEOPLE)
-            .map(|person| Person {
-                client: client.clone(),
-                random: Random::for_part(random.next(), person as u64),
-                storages: storages.clone(),
-                images: Vec::new(),
-                stop: &stop,
-                faults: &faults,
-                mark: format!("k{kill} p{person}"),
-                made: 0,
-                acknowledged: 0,
-                unknown: 0,
-                refusals: None,
+            .map(|person| {
+                let random = Random::for_part(random.next(), person as u64);
+                Person::new(client.clone(), random, storages.clone(), format!("k{kill} p{person}"), &stop, &faults)
             })
             .collect();
         for (at, image) in std::mem::take(&mut ledger.images).into_iter().enumerate() {
             people[at % PEOPLE].images.push(image);
         }
-        let mut mover = Mover {
-            client: client.clone(),
-            random: Random::for_part(random.next(), 99),
-            roaming: ledger.roaming.clone(),
-            folder: folder.clone(),
-            stop: &stop,
-            faults: &faults,
-            acknowledged: 0,
-            unknown: 0,
-            refusals: None,
-        };
+        let moves = Random::for_part(random.next(), 99);
+        let mut mover = Mover::new(client.clone(), moves, ledger.roaming.clone(), folder.clone(), &stop, &faults);
         thread::scope(|scope| {
             for person in &mut people {
                 scope.spawn(|| person.work());
@@ -233,17 +215,7 @@ fn lane_in(place: &Place, count: u64, seed: u64, number: u64, result: &mut Cours
     if ledger.roaming.removed == Some(true) {
         let client = client.at(running.address);
         let (stop, faults) = (AtomicBool::new(false), Mutex::default());
-        let mut mover = Mover {
-            client: client.clone(),
-            random,
-            roaming: ledger.roaming.clone(),
-            folder,
-            stop: &stop,
-            faults: &faults,
-            acknowledged: 0,
-            unknown: 0,
-            refusals: None,
-        };
+        let mut mover = Mover::new(client.clone(), random, ledger.roaming.clone(), folder, &stop, &faults);
         mover.bring_back();
         ledger.roaming = mover.roaming;
         let client = client.at(running.address);

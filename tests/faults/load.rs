@@ -94,7 +94,12 @@ pub struct Refusal {
     pub image: Option<String>,
 }
 
-impl Person<'_> {
+impl<'run> Person<'run> {
+    /// Somebody who has no images yet, and whom nothing may be refused.
+    pub fn new(client: Client, random: Random, storages: [String; 2], mark: String, stop: &'run AtomicBool, faults: &'run Faults) -> Self {
+        Self { client, random, storages, images: Vec::new(), stop, faults, mark, made: 0, acknowledged: 0, unknown: 0, refusals: None }
+    }
+
     /// Does one thing after another until told to stop.
     pub fn work(&mut self) {
         while !self.stop.load(Ordering::Relaxed) {
@@ -370,7 +375,12 @@ pub struct Mover<'run> {
     pub refusals: Option<Vec<Refusal>>,
 }
 
-impl Mover<'_> {
+impl<'run> Mover<'run> {
+    /// Somebody who has not done anything yet, and whom nothing may be refused.
+    pub fn new(client: Client, random: Random, roaming: Roaming, folder: String, stop: &'run AtomicBool, faults: &'run Faults) -> Self {
+        Self { client, random, roaming, folder, stop, faults, acknowledged: 0, unknown: 0, refusals: None }
+    }
+
     /// Goes on until told to stop.
     pub fn work(&mut self) {
         while !self.stop.load(Ordering::Relaxed) {
@@ -397,6 +407,7 @@ impl Mover<'_> {
     }
 
     fn note(&mut self, answered: Answered, removal: bool) {
+        let what = if removal { "removing a storage" } else { "adding it again" };
         match answered {
             Ok(answer) if answer.status == 303 => {
                 self.acknowledged += 1;
@@ -404,7 +415,6 @@ impl Mover<'_> {
                 *(if removal { &mut self.roaming.removals } else { &mut self.roaming.returns }) += 1;
             }
             Ok(answer) if self.refusals.is_some() => {
-                let what = if removal { "removing a storage" } else { "adding it again" };
                 if answer.status >= 500 {
                     (self.roaming.removed, self.roaming.perhaps) = (None, Some(removal));
                 }
@@ -412,11 +422,7 @@ impl Mover<'_> {
                 self.refusals.get_or_insert_default().push(refusal);
             }
             Ok(answer) => {
-                self.faults.lock().unwrap().push(format!(
-                    "{}: {}",
-                    if removal { "removing a storage" } else { "adding it again" },
-                    answer.words()
-                ));
+                self.faults.lock().unwrap().push(format!("{what}: {}", answer.words()));
                 self.stop_a_while();
             }
             Err(lost) => {

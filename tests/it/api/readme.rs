@@ -91,39 +91,36 @@ fn nothing_is_left(folder: &Path, origin: &str) {
     assert_eq!(succeeded(shell(folder, origin, &look)), r#"{"items":[],"next":null}"#);
 }
 
-#[test]
-fn the_lines_of_the_readme_upload_list_download_and_delete() {
+/// Runs the lines below a heading on a new service and looks that they show these words, that the file came back as it was sent, and that
+/// nothing is left; answers what they printed. Where they name the service's usual address, they get this one's.
+fn run_lines(heading: &str, shows: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (_running, origin) = served(folder);
     let bytes = iso_of("README", 3_000);
     fs::write(folder.join("debian.iso"), &bytes).unwrap();
-    let script = block("API");
-    for line in ["vmimg admin create-token", "-T debian.iso", "-o copy.iso", "-X DELETE", "$URL/images?"] {
+    let script = block(heading);
+    for line in shows {
         assert!(script.contains(line), "the lines do not show {line}");
     }
-    assert!(script.contains("http://127.0.0.1:8080/"), "the address is the one that the service has by itself");
     let said = succeeded(shell(folder, &origin, &script.replace("http://127.0.0.1:8080", &origin)));
-    assert!(said.contains("\"name\":\"Debian 13\"") && said.contains("\"code\":\"available\"") && said.contains("\"next\":null"), "{said}");
     assert!(fs::read(folder.join("copy.iso")).unwrap() == bytes, "what came back is what was sent");
     nothing_is_left(folder, &origin);
+    said
+}
+
+#[test]
+fn the_lines_of_the_readme_upload_list_download_and_delete() {
+    // The address is the one that the service has by itself.
+    let shows = ["vmimg admin create-token", "-T debian.iso", "-o copy.iso", "-X DELETE", "$URL/images?", "http://127.0.0.1:8080/"];
+    let said = run_lines("API", &shows);
+    assert!(said.contains("\"name\":\"Debian 13\"") && said.contains("\"code\":\"available\"") && said.contains("\"next\":null"), "{said}");
 }
 
 #[test]
 fn the_commands_of_the_readme_do_the_same() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let (_running, origin) = served(folder);
-    let bytes = iso_of("README", 3_000);
-    fs::write(folder.join("debian.iso"), &bytes).unwrap();
-    let script = block("Command line");
-    for line in ["image upload", "image list", "image download", "image delete", "storage list"] {
-        assert!(script.contains(line), "the lines do not show {line}");
-    }
-    let said = succeeded(shell(folder, &origin, script));
+    let said = run_lines("Command line", &["image upload", "image list", "image download", "image delete", "storage list"]);
     assert!(said.contains("Debian 13") && said.contains("Available") && said.contains("local"), "{said}");
-    assert!(fs::read(folder.join("copy.iso")).unwrap() == bytes, "what came back is what was sent");
-    nothing_is_left(folder, &origin);
 }
 
 #[test]
