@@ -6,7 +6,10 @@ use argon2::{
     Algorithm, Argon2, Block, Params, PasswordHasher, Version,
     password_hash::phc::{Output, PasswordHash},
 };
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD},
+};
 use sha2::{Digest, Sha256};
 
 /// Memory of one hash in KiB, rounds and lanes: OWASP's first recommendation for Argon2id.
@@ -59,6 +62,11 @@ pub fn unhex(digits: &str) -> Option<Vec<u8>> {
 fn argon() -> Argon2<'static> {
     let (memory, rounds, lanes) = COST;
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, rounds, lanes, None).unwrap_or_default())
+}
+
+/// A SHA-256 as `Repr-Digest` and its like have it (RFC 9530).
+pub fn digest_field(digest: &[u8]) -> String {
+    format!("sha-256=:{}:", BASE64_STANDARD.encode(digest))
 }
 
 /// Hashes a password; takes tens of milliseconds and 19 MiB.

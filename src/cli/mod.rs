@@ -183,10 +183,7 @@ fn ended(done: Outcome) -> ExitCode {
 fn client(work: impl Future<Output = Result<(), client::Failed>>) -> ExitCode {
     match client::run(work) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failed) => {
-            eprintln!("vmimg: {failed}");
-            failed.exit_code()
-        }
+        Err(failed) => fail(&failed, failed.exit_code()),
     }
 }
 

@@ -21,7 +21,7 @@ macro_rules! codes {
         impl std::str::FromStr for $name {
             type Err = $crate::domain::codes::UnknownCode;
 
-            fn from_str(word: &str) -> Result<Self, Self::Err> {
+            fn from_str(word: &str) -> Result<Self, $crate::domain::codes::UnknownCode> {
                 match word {
                     $($code => Ok(Self::$variant),)+
                     other => Err($crate::domain::codes::UnknownCode(other.to_owned())),
@@ -32,7 +32,7 @@ macro_rules! codes {
         impl TryFrom<String> for $name {
             type Error = $crate::domain::codes::UnknownCode;
 
-            fn try_from(word: String) -> Result<Self, Self::Error> {
+            fn try_from(word: String) -> Result<Self, $crate::domain::codes::UnknownCode> {
                 word.parse()
             }
         }

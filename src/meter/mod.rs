@@ -21,7 +21,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 use crate::{
     clock::{self, Timestamp},
-    domain::audit::Action,
+    domain::{audit::Action, codes::codes},
 };
 
 /// What a metric is.
@@ -182,10 +182,10 @@ fn describe() {
             Sort::Histogram => metrics::describe_histogram!(metric.name, metric.help),
         }
     }
-    for result in [Ended::Completed, Ended::Cancelled, Ended::Expired, Ended::Failed] {
+    for result in Ended::ALL {
         counter!(UPLOADS, "result" => result.as_str()).absolute(0);
     }
-    for result in [Login::Success, Login::Failure, Login::Throttled, Login::Error] {
+    for result in Login::ALL {
         counter!(LOGINS, "result" => result.as_str()).absolute(0);
     }
     for action in Action::ALL {
@@ -220,16 +220,7 @@ pub enum Ended {
     Failed,
 }
 
-impl Ended {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "completed",
-            Self::Cancelled => "cancelled",
-            Self::Expired => "expired",
-            Self::Failed => "failed",
-        }
-    }
-}
+codes!(Ended { Completed = "completed", Cancelled = "cancelled", Expired = "expired", Failed = "failed" });
 
 /// An upload ended.
 pub fn upload_ended(how: Ended) {
@@ -273,16 +264,7 @@ pub enum Login {
     Error,
 }
 
-impl Login {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Failure => "failure",
-            Self::Throttled => "throttled",
-            Self::Error => "error",
-        }
-    }
-}
+codes!(Login { Success = "success", Failure = "failure", Throttled = "throttled", Error = "error" });
 
 /// Somebody tried to sign in.
 pub fn login(result: Login) {

@@ -5,10 +5,7 @@
 //! names the transfer's fence. If anything stands against it, the file is removed and the image is Pending with the reason.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -64,7 +61,7 @@ pub struct Transfer {
     checkpoint_at: u64,
     checkpoint_time: Instant,
     /// Something may have been left on the storage.
-    left: AtomicBool,
+    left: bool,
 }
 
 /// What became of a checkpoint.
@@ -157,7 +154,7 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expect
         counted,
         checkpoint_at: 0,
         checkpoint_time: Instant::now(),
-        left: AtomicBool::new(false),
+        left: false,
     };
     match transfer.open(file.exact.then_some(bytes), bytes).await {
         Ok(receiver) => {
@@ -403,10 +400,10 @@ impl Transfer {
         self.handle.run(job).await
     }
 
-    async fn remove_files(&self) {
+    async fn remove_files(&mut self) {
         if let Err(failed) = self.remove(|directory, image| directory.remove(image)).await {
             tracing::warn!(image = %self.image, error = %failed, "a file that is nobody's stays until the storage is looked through");
-            self.left.store(true, Ordering::Relaxed);
+            self.left = true;
         }
     }
 
@@ -454,7 +451,7 @@ impl Transfer {
             tracing::warn!(image = %self.image, error = %failed, "a stopped upload could not be recorded; its lease will run out");
         }
         if why == Stopped::StorageFailed {
-            self.left.store(true, Ordering::Relaxed);
+            self.left = true;
         }
     }
 
@@ -465,7 +462,7 @@ impl Transfer {
         };
         if let Err(failed) = dropped {
             tracing::info!(image = %self.image, error = %failed, "the bytes of a stopped upload stay until the storage is looked through");
-            self.left.store(true, Ordering::Relaxed);
+            self.left = true;
         }
     }
 }
@@ -474,7 +471,7 @@ impl Drop for Transfer {
     /// The connection broke and the request's task was dropped with it.
     fn drop(&mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if *self.left.get_mut() {
+        if self.left {
             // Cleaning up can fail for the same reason as the upload did: the storage is looked through once its files are free again.
             let compare = self.service.compare.clone();
             runtime.spawn(async move {

@@ -1,8 +1,8 @@
 //! Moves a stream of bytes into an image's part, and knows its SHA-256 at the end.
 //!
 //! A full buffer is hashed by one of the storage's workers and written by another while the next one fills, with at most two buffers
-//! of [`BUFFER_BYTES`] per transfer, or of [`WIDE_BUFFER_BYTES`] for the first few that flow; a storage that is slower than the sender makes [`Receiver::push`] wait. A sender that pauses holds no thread, and after
-//! [`Receiver::rest`] no file and no buffer either.
+//! of [`BUFFER_BYTES`] per transfer, or of [`WIDE_BUFFER_BYTES`] for the first few that flow; a storage that is slower than the sender
+//! makes [`Receiver::push`] wait. A sender that pauses holds no thread, and after [`Receiver::rest`] no file and no buffer either.
 //!
 //! A [`Checkpoint`] says how many bytes are durable and what the hash was there, so a transfer can go on in another process. What the
 //! file has after it is cut off and sent again.

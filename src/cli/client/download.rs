@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Connection, Failed, Output, image,
-    output::{digest_field, progress, text},
+    output::{progress, text},
     service::Service,
     upload::without_extension,
 };
@@ -104,7 +104,7 @@ fn file_name(image: &str) -> String {
 impl Wanted {
     fn of(image: &Value) -> Option<Self> {
         let (id, sha256) = (text(image, "/id"), text(image, "/sha256"));
-        let digest = digest_field(&secret::unhex(&sha256).filter(|digest| digest.len() == 32)?);
+        let digest = secret::digest_field(&secret::unhex(&sha256).filter(|digest| digest.len() == 32)?);
         Some(Self { id, bytes: image["size"].as_u64()?, sha256, digest })
     }
 

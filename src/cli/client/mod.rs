@@ -10,7 +10,7 @@ mod service;
 mod storage;
 mod upload;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use unicode_normalization::UnicodeNormalization;
@@ -92,12 +92,12 @@ impl Failed {
     }
 
     /// 1, 3 or 4; 2 is a call that cannot be understood.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+    pub const fn exit_code(&self) -> u8 {
+        match self {
             Self::Here(_) => 1,
             Self::Refused(_) => 3,
             Self::Away(_) => 4,
-        })
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use comfy_table::{Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
@@ -75,11 +74,6 @@ pub fn progress(bytes: u64) -> ProgressBar {
         bar.set_style(style.progress_chars("=> "));
     }
     bar
-}
-
-/// `sha-256=:…:`, as in RFC 9530.
-pub fn digest_field(digest: &[u8]) -> String {
-    format!("sha-256=:{}:", BASE64_STANDARD.encode(digest))
 }
 
 /// A word as a shell reads it.

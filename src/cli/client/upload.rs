@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Failed, image,
-    output::{digest_field, progress, quoted, text},
+    output::{progress, quoted, text},
     service::Service,
     storage,
 };
@@ -189,7 +189,7 @@ async fn send(service: &Service, image: &str, chosen: Chosen, expected: Option<[
     let mut request =
         request.header(CONTENT_TYPE, "application/octet-stream").header(CONTENT_LENGTH, bytes).header(IF_MATCH, "*").body(body);
     if let Some(expected) = expected {
-        request = request.header("repr-digest", digest_field(&expected));
+        request = request.header("repr-digest", secret::digest_field(&expected));
     }
     let answered = tokio::select! {
         answer = async { service.read(service.send(request).await?).await } => answer,
@@ -253,7 +253,7 @@ mod tests {
         for wrong in ["", "0a", &"0g".repeat(32), &"é".repeat(32), &"+1".repeat(32)] {
             assert!(parse_digest(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(digest_field(&[0; 32]), format!("sha-256=:{}=:", "A".repeat(43)));
+        assert_eq!(secret::digest_field(&[0; 32]), format!("sha-256=:{}=:", "A".repeat(43)));
     }
 
     #[test]

@@ -12,7 +12,6 @@ use actix_web::{
     },
     web::{Bytes, Data, Path, Payload},
 };
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
@@ -209,7 +208,7 @@ pub async fn file(request: &HttpRequest, service: &Service, actor: &Arc<Actor>, 
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_str(&saved_as(&name)).map_err(Error::unexpected)?);
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
     if let Some(digest) = found.image.sha256.as_deref().and_then(secret::unhex) {
-        let value = format!("sha-256=:{}:", BASE64_STANDARD.encode(digest));
+        let value = secret::digest_field(&digest);
         headers.insert(HeaderName::from_static("repr-digest"), HeaderValue::from_str(&value).map_err(Error::unexpected)?);
     }
     // Bytes of images are not compressed on the way: they would lose their ranges and their length.
