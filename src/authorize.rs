@@ -8,9 +8,9 @@ use std::{fmt::Display, marker::PhantomData, sync::Arc};
 
 use crate::{
     clock,
-    db::{Conn, Db, Tx, counts::Counts, events, events::Author, people, tokens},
+    db::{Conn, Db, Tx, counts::Counts, events, events::Author, people, tokens, uploads},
     domain::{
-        access::{Denial, Holdings, Privilege, Role, Scopes},
+        access::{Denial, Holdings, Privilege, Role, Scope, Scopes},
         audit::{Action, Entry, Object, ObjectKind, Outcome},
         ids::{ClusterId, ImageId, StorageId, TokenId, UserId},
     },
@@ -29,6 +29,8 @@ pub enum Credential {
         /// How far it reaches.
         scopes: Scopes,
     },
+    /// A token that carries on one upload and does nothing else, by its digest.
+    Upload(String),
 }
 
 /// Somebody who is signed in, or whose token a program shows, and asks for something.
@@ -61,6 +63,11 @@ impl Actor {
             Credential::Token { id, scopes } => {
                 let role = tokens::role_of(conn, *id, clock::now())?.ok_or(Failure::TokenEnded)?;
                 Ok(Holdings { role, scopes: Some(scopes.clone()) })
+            }
+            // Which upload that is, and that only it is asked for, is looked at by who reads the token.
+            Credential::Upload(hash) => {
+                let (_, user) = uploads::handed_over(conn, hash, clock::now())?.ok_or(Failure::TokenEnded)?;
+                Ok(Holdings { role: people::role_of(conn, user.id)?, scopes: Some(Scopes::of(Scope::Images)) })
             }
         }
     }
@@ -282,7 +289,7 @@ fn grant<R: Right>(conn: &mut Conn, actor: &Arc<Actor>, on: R::On) -> Result<Gra
 pub fn is_signed_in(tx: &mut Tx<'_>, actor: &Actor) -> Result<bool, Failure> {
     match &actor.credential {
         Credential::Session(session) => Ok(people::touch_session(tx, session, clock::now())?),
-        Credential::Token { .. } => Ok(true),
+        Credential::Token { .. } | Credential::Upload(_) => Ok(true),
     }
 }
 

@@ -52,6 +52,11 @@ impl Timestamp {
         self.instant().strftime("%-d %b %Y, %H:%M UTC").to_string()
     }
 
+    /// For headers of HTTP: `Mon, 23 Nov 2026 19:30:00 GMT`.
+    pub fn http(self) -> String {
+        self.instant().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
+
     fn instant(self) -> jiff::Timestamp {
         jiff::Timestamp::from_microsecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }

@@ -46,6 +46,7 @@ pub const KEYS: &[Key] = &[
     key("max_unfinished", "How many unfinished images one person can have.", "1000"),
     key("client_silence", "Seconds for which a client may send or take nothing before its connection is given up.", "60"),
     key("client_rate", "Fewest bytes a second at which a client keeps its connection, seen over client_silence.", "1 KiB"),
+    key("upload_expiry", "Days for which the bytes of an interrupted upload are kept, and its space stays reserved.", "7"),
     key("session_idle", "Minutes without a click after which a session ends.", "30"),
     key("session_longest", "Hours after which a session ends in any case.", "12"),
     key(
@@ -119,6 +120,8 @@ pub struct Config {
     pub max_unfinished: u64,
     pub client_silence: Duration,
     pub client_rate: u64,
+    /// How long the bytes of an interrupted upload are kept.
+    pub upload_expiry: Duration,
     pub session_idle: Duration,
     pub session_longest: Duration,
     /// How long requests are taken after the service was told to stop.
@@ -222,6 +225,7 @@ impl Config {
             // A lease is renewed by what arrives; a longer silence would outlast it.
             client_silence: Duration::from_secs(number("client_silence", 1, upload::LEASE.as_secs())?),
             client_rate: size("client_rate", 0).ok_or_else(|| fault("client_rate", "give a size such as 1 KiB, or 0"))?,
+            upload_expiry: Duration::from_secs(24 * 3_600 * number("upload_expiry", 1, 365)?),
             session_idle: Duration::from_secs(60 * number("session_idle", 5, 1_440)?),
             session_longest: Duration::from_secs(3_600 * number("session_longest", 1, 720)?),
             stop_delay: Duration::from_secs(number("stop_delay", 0, 300)?),

@@ -41,6 +41,19 @@ pub fn is_program_token(text: &str) -> bool {
     text.strip_prefix(TOKEN_PREFIX).is_some_and(|rest| URL_SAFE_NO_PAD.decode(rest).is_ok_and(|bytes| bytes.len() == 32))
 }
 
+/// How a token that carries on one upload begins.
+pub const UPLOAD_TOKEN_PREFIX: &str = "vmu_";
+
+/// A random token of 256 bits that carries on one upload, spelt as [`program_token`] is.
+pub fn upload_token() -> String {
+    format!("{UPLOAD_TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(random()))
+}
+
+/// Whether a text is spelt as [`upload_token`] spells.
+pub fn is_upload_token(text: &str) -> bool {
+    text.strip_prefix(UPLOAD_TOKEN_PREFIX).is_some_and(|rest| URL_SAFE_NO_PAD.decode(rest).is_ok_and(|bytes| bytes.len() == 32))
+}
+
 /// What is stored of a token: it is found by this, and cannot be made from this.
 pub fn digest(token: &str) -> String {
     hex(&Sha256::digest(token.as_bytes()))

@@ -123,3 +123,10 @@ pub fn page(conn: &mut Conn, filter: &Filter, page: &Page, size: usize) -> DbRes
     let limit = i64::try_from(size + 1).unwrap_or(i64::MAX);
     Ok(Slice::cut(query.limit(limit).load(conn)?, page, size))
 }
+
+/// Whether an image with this identifier was ever made, as far back as the log goes.
+pub fn was_made(conn: &mut Conn, image: &str) -> DbResult<bool> {
+    let made =
+        events::object_id.eq(image).and(events::action.eq(Action::CreateImage.as_str())).and(events::outcome.eq(Outcome::Done.as_str()));
+    Ok(diesel::select(diesel::dsl::exists(events::table.filter(made))).get_result(conn)?)
+}

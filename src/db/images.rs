@@ -144,6 +144,21 @@ pub fn by_id(conn: &mut Conn, id: ImageId) -> DbResult<Option<Found>> {
     Ok(found.map(|(image, storage, upload)| Found { image, storage, upload }))
 }
 
+/// Images whose files are not complete and have an upload that can go on: those of a device, or (false) of all others, newest first.
+pub fn unfinished(conn: &mut Conn, device: &str, own: bool, most: i64) -> DbResult<Vec<Found>> {
+    let waits = images::status.eq_any([Stored::Pending.as_str(), Stored::Uploading.as_str()]);
+    let goes_on = uploads::exact.eq(true).and(uploads::lease_until.is_not_null().or(uploads::expires_at.is_not_null()));
+    let found: Vec<(Image, Storage, Upload)> = images::table
+        .inner_join(storages::table)
+        .inner_join(uploads::table.on(uploads::image_id.eq(images::id)))
+        .filter(waits.and(goes_on).and(uploads::device.eq(device).eq(own)))
+        .order((uploads::begun_at.desc(), images::id))
+        .limit(most)
+        .select((Image::as_select(), Storage::as_select(), Upload::as_select()))
+        .load(conn)?;
+    Ok(found.into_iter().map(|(image, storage, upload)| Found { image, storage, upload: Some(upload) }).collect())
+}
+
 /// The image that holds a name on a storage.
 pub fn holder_of_name(conn: &mut Conn, storage: StorageId, name_key: &str) -> DbResult<Option<ImageId>> {
     let same = images::storage_id.eq(storage.to_string()).and(images::name_key.eq(name_key));
@@ -210,10 +225,16 @@ pub fn begin_upload(tx: &mut Tx<'_>, id: ImageId, file_name: &str, size_bytes: u
     if !set_status(tx, id, Stored::Uploading, now)? {
         return Ok(false);
     }
+    announce(tx, id, file_name, size_bytes)?;
+    Ok(true)
+}
+
+/// Another file is announced for an image that is Pending: its name, its size, and as many bytes promised.
+pub fn announce(tx: &mut Tx<'_>, id: ImageId, file_name: &str, size_bytes: u64) -> DbResult<()> {
     diesel::update(images::table.filter(images::id.eq(id.to_string())))
         .set((images::file_name.eq(file_name), images::size_bytes.eq(signed(size_bytes)), images::reserved_bytes.eq(signed(size_bytes))))
         .execute(tx.conn())?;
-    Ok(true)
+    Ok(())
 }
 
 /// Sets the bytes that are promised to an image and not yet written.
@@ -245,11 +266,19 @@ pub fn publish(tx: &mut Tx<'_>, id: ImageId, fence: i64, contents: &Contents, no
     Ok(changed == 1)
 }
 
-/// Nothing of the image is moving any more, and nothing is promised to it.
-pub fn fall_back(tx: &mut Tx<'_>, id: ImageId, now: Timestamp) -> DbResult<bool> {
+/// Nothing of the image is moving any more. Unless its bytes are kept, nothing is promised to it either.
+pub fn fall_back(tx: &mut Tx<'_>, id: ImageId, kept: bool, now: Timestamp) -> DbResult<bool> {
     let moved = set_status(tx, id, Stored::Pending, now)?;
-    set_reserved(tx, id, 0)?;
+    if !kept {
+        set_reserved(tx, id, 0)?;
+    }
     Ok(moved)
+}
+
+/// Bytes that are promised to an image and not yet written.
+pub fn reserved(conn: &mut Conn, id: ImageId) -> DbResult<u64> {
+    let bytes: Option<i64> = images::table.filter(images::id.eq(id.to_string())).select(images::reserved_bytes).first(conn).optional()?;
+    Ok(unsigned(bytes.unwrap_or(0)))
 }
 
 /// The image is gone for everybody and its name is free; its files follow by a job.

@@ -51,13 +51,16 @@ table! {
         size_bytes -> BigInt, sha256 -> Nullable<Text>, format -> Nullable<Text>, label -> Nullable<Text>, publisher -> Nullable<Text>,
         boot -> Nullable<Text>, file_name -> Text, file_state -> Text, file_checked_at -> Nullable<BigInt>, reserved_bytes -> BigInt,
         status_since -> BigInt, created_at -> BigInt, created_by -> Nullable<Text>, created_by_name -> Text, version -> BigInt,
+        expected_digest -> Nullable<Text>, digest_state -> Nullable<Text>,
     }
 }
 table! {
     uploads (image_id) {
         image_id -> Text, device -> Text, user_id -> Nullable<Text>, user_name -> Text, instance -> Text, fence -> BigInt,
-        declared_bytes -> BigInt, offset_bytes -> BigInt, hash_state -> Nullable<Binary>, lease_until -> Nullable<BigInt>,
-        begun_at -> BigInt, stopped_at -> Nullable<BigInt>, stopped -> Nullable<Text>, stopped_detail -> Text,
+        declared_bytes -> BigInt, exact -> Bool, offset_bytes -> BigInt, hash_state -> Nullable<Binary>,
+        lease_until -> Nullable<BigInt>, begun_at -> BigInt, stopped_at -> Nullable<BigInt>, stopped -> Nullable<Text>,
+        stopped_detail -> Text, expires_at -> Nullable<BigInt>, handover_hash -> Nullable<Text>, handover_user -> Nullable<Text>,
+        handover_device -> Nullable<Text>, handover_until -> Nullable<BigInt>,
     }
 }
 table! {

@@ -7,6 +7,7 @@ use diesel::{dsl::sql, prelude::*, sql_types::Bool};
 
 use super::{
     Conn, DbResult, Tx,
+    people::{self, User},
     schema::{images, uploads},
     storages::{signed, unsigned},
 };
@@ -28,12 +29,16 @@ pub struct Upload {
     pub user_name: String,
     pub fence: i64,
     declared_bytes: i64,
+    /// Whether the file has exactly as many bytes as were declared: then it can be continued.
+    pub exact: bool,
     offset_bytes: i64,
     lease_until: Option<i64>,
     instance: String,
     pub stopped_at: Option<i64>,
     stopped: Option<String>,
     pub stopped_detail: String,
+    expires_at: Option<i64>,
+    handover_device: Option<String>,
 }
 
 impl Upload {
@@ -42,9 +47,34 @@ impl Upload {
         unsigned(self.declared_bytes)
     }
 
-    /// Bytes that are durable on the storage.
+    /// Bytes that have become durable on the storage.
     pub fn offset(&self) -> u64 {
         unsigned(self.offset_bytes)
+    }
+
+    /// Bytes of them that are there now, from which the upload goes on.
+    pub fn kept(&self) -> u64 {
+        if self.stopped_at.is_none() || self.expires_at.is_some() { self.offset() } else { 0 }
+    }
+
+    /// Until when the bytes of an upload that stopped are kept; none where nothing is kept.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at.map(Timestamp::from_micros)
+    }
+
+    /// Until when the sender of an upload under way need not be heard of.
+    pub fn lease_until(&self) -> Option<Timestamp> {
+        self.lease_until.map(Timestamp::from_micros)
+    }
+
+    /// Whether the process `instance` received its last bytes.
+    pub fn is_of(&self, instance: InstanceId) -> bool {
+        self.instance == instance.to_string()
+    }
+
+    /// The device that gave its upload away by a token, if one did.
+    pub fn given_by(&self) -> Option<&str> {
+        self.handover_device.as_deref()
     }
 
     /// Until when a process other than `instance` may still be carrying it on without looking at the records.
@@ -84,8 +114,8 @@ pub fn of(conn: &mut Conn, image: ImageId) -> DbResult<Option<Upload>> {
     Ok(uploads::table.find(image.to_string()).select(Upload::as_select()).first(conn).optional()?)
 }
 
-/// Begins a transfer, replacing an earlier one of the image; answers its fence.
-pub fn begin(tx: &mut Tx<'_>, image: ImageId, sender: &Sender, declared_bytes: u64, now: Timestamp) -> DbResult<i64> {
+/// Begins a transfer of so many bytes, or of up to so many, replacing an earlier one of the image; answers its fence.
+pub fn begin(tx: &mut Tx<'_>, image: ImageId, sender: &Sender, (declared_bytes, exact): (u64, bool), now: Timestamp) -> DbResult<i64> {
     let fence = of(tx.conn(), image)?.map_or(1, |earlier| earlier.fence + 1);
     diesel::delete(uploads::table.find(image.to_string())).execute(tx.conn())?;
     diesel::insert_into(uploads::table)
@@ -97,6 +127,7 @@ pub fn begin(tx: &mut Tx<'_>, image: ImageId, sender: &Sender, declared_bytes: u
             uploads::instance.eq(sender.instance.to_string()),
             uploads::fence.eq(fence),
             uploads::declared_bytes.eq(signed(declared_bytes)),
+            uploads::exact.eq(exact),
             uploads::offset_bytes.eq(0),
             uploads::lease_until.eq(sender.lease_until.micros()),
             uploads::begun_at.eq(now.micros()),
@@ -104,6 +135,73 @@ pub fn begin(tx: &mut Tx<'_>, image: ImageId, sender: &Sender, declared_bytes: u
         ))
         .execute(tx.conn())?;
     Ok(fence)
+}
+
+/// The image's upload goes on, from this sender and this offset, with a fence of its own; answers it. None if `fence` is not its present one any more.
+pub fn go_on(tx: &mut Tx<'_>, image: ImageId, fence: i64, sender: &Sender, offset: u64) -> DbResult<Option<i64>> {
+    let next = fence.saturating_add(1);
+    let same = uploads::image_id.eq(image.to_string()).and(uploads::fence.eq(fence));
+    let changed = diesel::update(uploads::table.filter(same))
+        .set((
+            uploads::device.eq(&sender.device),
+            uploads::user_id.eq(sender.user.map(|user| user.to_string())),
+            uploads::user_name.eq(&sender.user_name),
+            uploads::instance.eq(sender.instance.to_string()),
+            uploads::fence.eq(next),
+            uploads::offset_bytes.eq(signed(offset)),
+            uploads::lease_until.eq(sender.lease_until.micros()),
+            uploads::stopped_at.eq(None::<i64>),
+            uploads::stopped.eq(None::<String>),
+            uploads::stopped_detail.eq(""),
+            uploads::expires_at.eq(None::<i64>),
+        ))
+        .execute(tx.conn())?;
+    Ok((changed == 1).then_some(next))
+}
+
+/// Another device has shown that it has the same file: it is the sender from now on. None if `fence` is not the present one any more.
+pub fn take_over(tx: &mut Tx<'_>, image: ImageId, fence: i64, sender: &Sender) -> DbResult<Option<i64>> {
+    let next = fence.saturating_add(1);
+    let same = uploads::image_id.eq(image.to_string()).and(uploads::fence.eq(fence));
+    let changed = diesel::update(uploads::table.filter(same))
+        .set((
+            uploads::device.eq(&sender.device),
+            uploads::user_id.eq(sender.user.map(|user| user.to_string())),
+            uploads::user_name.eq(&sender.user_name),
+            uploads::fence.eq(next),
+        ))
+        .execute(tx.conn())?;
+    Ok((changed == 1).then_some(next))
+}
+
+/// Remembers the token by which an upload is handed over, in place of an earlier one; false if there is no upload.
+pub fn hand_over(tx: &mut Tx<'_>, image: ImageId, hash: &str, (user, device): (UserId, &str), until: Timestamp) -> DbResult<bool> {
+    let changed = diesel::update(uploads::table.find(image.to_string()))
+        .set((
+            uploads::handover_hash.eq(hash),
+            uploads::handover_user.eq(user.to_string()),
+            uploads::handover_device.eq(device),
+            uploads::handover_until.eq(until.micros()),
+        ))
+        .execute(tx.conn())?;
+    Ok(changed == 1)
+}
+
+/// The upload that a token carries on, and the user who gave it, if it still does.
+pub fn handed_over(conn: &mut Conn, hash: &str, now: Timestamp) -> DbResult<Option<(ImageId, User)>> {
+    let alive = uploads::handover_hash.eq(hash).and(uploads::handover_until.gt(now.micros()));
+    let found: Option<(String, Option<String>)> =
+        uploads::table.filter(alive).select((uploads::image_id, uploads::handover_user)).first(conn).optional()?;
+    let Some((Ok(image), Some(Ok(user)))) = found.map(|(image, user)| (image.parse(), user.map(|user| user.parse()))) else {
+        return Ok(None);
+    };
+    let user = people::by_id(conn, user)?;
+    Ok(user.filter(|user| !user.disabled).map(|user| (image, user)))
+}
+
+/// The running hash of an upload at its offset, where it has one.
+pub fn hash_state(conn: &mut Conn, image: ImageId) -> DbResult<Option<Vec<u8>>> {
+    Ok(uploads::table.find(image.to_string()).select(uploads::hash_state).first(conn).optional()?.flatten())
 }
 
 /// Records what is durable and renews the lease; false if the transfer is no longer the image's present one.
@@ -134,18 +232,53 @@ pub fn is_present(conn: &mut Conn, image: ImageId, fence: i64) -> DbResult<bool>
     Ok(diesel::select(diesel::dsl::exists(uploads::table.filter(present(image.to_string(), fence)))).get_result(conn)?)
 }
 
-/// Ends a transfer that still has this fence; its bytes count as dropped. False if it has not.
-pub fn stop(tx: &mut Tx<'_>, image: ImageId, fence: i64, why: Stopped, detail: &str, now: Timestamp) -> DbResult<bool> {
-    let changed = diesel::update(uploads::table.filter(present(image.to_string(), fence)))
+/// Ends a transfer that still has this fence. Its bytes are kept until `kept_until`, or count as dropped. False if it has another.
+pub fn stop(
+    tx: &mut Tx<'_>,
+    image: ImageId,
+    fence: i64,
+    (why, detail): (Stopped, &str),
+    kept_until: Option<Timestamp>,
+    now: Timestamp,
+) -> DbResult<bool> {
+    let row = diesel::update(uploads::table.filter(present(image.to_string(), fence)));
+    let stopped = (
+        uploads::lease_until.eq(None::<i64>),
+        uploads::stopped_at.eq(now.micros()),
+        uploads::stopped.eq(why.as_str()),
+        uploads::stopped_detail.eq(detail),
+        uploads::expires_at.eq(kept_until.map(Timestamp::micros)),
+    );
+    let changed = match kept_until {
+        Some(_) => row.set(stopped).execute(tx.conn())?,
+        None => row.set((stopped, uploads::hash_state.eq(None::<Vec<u8>>))).execute(tx.conn())?,
+    };
+    Ok(changed == 1)
+}
+
+/// The bytes that were kept of an upload that stopped are dropped, for this reason; false if it goes on, or none were kept.
+pub fn drop_kept(tx: &mut Tx<'_>, image: ImageId, fence: i64, why: Stopped, now: Timestamp) -> DbResult<bool> {
+    let kept = uploads::image_id.eq(image.to_string()).and(uploads::fence.eq(fence)).and(uploads::expires_at.is_not_null());
+    let changed = diesel::update(uploads::table.filter(kept))
         .set((
-            uploads::lease_until.eq(None::<i64>),
             uploads::hash_state.eq(None::<Vec<u8>>),
+            uploads::expires_at.eq(None::<i64>),
             uploads::stopped_at.eq(now.micros()),
             uploads::stopped.eq(why.as_str()),
-            uploads::stopped_detail.eq(detail),
+            uploads::stopped_detail.eq(""),
         ))
         .execute(tx.conn())?;
     Ok(changed == 1)
+}
+
+/// Uploads whose bytes have been kept long enough, some of them if there are many.
+pub fn expired(conn: &mut Conn, now: Timestamp) -> DbResult<Vec<Upload>> {
+    Ok(uploads::table
+        .filter(uploads::expires_at.le(now.micros()))
+        .order(uploads::expires_at)
+        .limit(1_000)
+        .select(Upload::as_select())
+        .load(conn)?)
 }
 
 /// Forgets the transfer of an image that is complete.
@@ -185,9 +318,15 @@ pub fn under_way_on(conn: &mut Conn, storage: StorageId) -> DbResult<Vec<Upload>
         .load(conn)?)
 }
 
-/// Images of a storage whose part files belong to a transfer under way.
-pub fn live_parts(conn: &mut Conn, storage: StorageId) -> DbResult<Vec<ImageId>> {
-    Ok(under_way_on(conn, storage)?.into_iter().map(|upload| upload.image_id).collect())
+/// Images of a storage whose part files are somebody's: of a transfer under way (true), or kept for when it goes on.
+pub fn parts_on(conn: &mut Conn, storage: StorageId) -> DbResult<Vec<(ImageId, bool)>> {
+    let theirs = uploads::lease_until.is_not_null().or(uploads::expires_at.is_not_null());
+    let rows: Vec<(String, Option<i64>)> = uploads::table
+        .inner_join(images::table.on(images::id.eq(uploads::image_id)))
+        .filter(theirs.and(images::storage_id.eq(storage.to_string())))
+        .select((uploads::image_id, uploads::lease_until))
+        .load(conn)?;
+    Ok(rows.into_iter().filter_map(|(id, lease)| Some((id.parse().ok()?, lease.is_some()))).collect())
 }
 
 /// How many images of a user are unfinished.

@@ -212,6 +212,11 @@ impl Scopes {
         Ok(Self(scopes))
     }
 
+    /// This one alone.
+    pub fn of(scope: Scope) -> Self {
+        Self(vec![scope])
+    }
+
     /// Whether any of them reaches a privilege.
     pub fn reach(&self, privilege: Privilege) -> bool {
         self.0.iter().any(|scope| scope.reaches(privilege))

@@ -8,6 +8,10 @@ use super::{codes::codes, size, text::FieldError};
 pub const LEASE: Duration = Duration::from_secs(60);
 /// After this much silence the file handle is closed until the next byte.
 pub const REST_AFTER: Duration = Duration::from_secs(3);
+/// A sender that has been silent for so long is taken for dead when the same device asks to go on.
+pub const DEAD_AFTER: Duration = Duration::from_millis(1_500);
+/// How long a request to go on waits for the one before it to end.
+pub const TURN_WITHIN: Duration = Duration::from_secs(8);
 /// At least so often, in bytes, what arrived is made durable and recorded.
 pub const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
 /// And at least so often, in time, while bytes arrive.
@@ -53,6 +57,10 @@ pub enum Stopped {
     StorageRemoved,
     /// The right to upload was lost meanwhile.
     RightLost,
+    /// Somebody gave it up.
+    Cancelled,
+    /// Nobody went on with it for as long as its bytes are kept.
+    Expired,
 }
 
 codes!(Stopped {
@@ -63,6 +71,8 @@ codes!(Stopped {
     StorageFailed = "storage_failed",
     StorageRemoved = "storage_removed",
     RightLost = "right_lost",
+    Cancelled = "cancelled",
+    Expired = "expired",
 });
 
 impl Stopped {
@@ -76,6 +86,102 @@ impl Stopped {
             Self::StorageFailed => "The storage could not take the file.",
             Self::StorageRemoved => "The storage was removed during the upload.",
             Self::RightLost => "The right to upload was withdrawn during the upload.",
+            Self::Cancelled => "The upload was cancelled.",
+            Self::Expired => "The upload was not continued in time.",
+        }
+    }
+
+    /// Whether what was sent is kept for when it goes on, as far as the storage has it.
+    pub const fn keeps(self) -> bool {
+        match self {
+            Self::Interrupted | Self::ServiceStopped | Self::StorageFailed | Self::StorageRemoved | Self::RightLost => true,
+            Self::NeverSent | Self::Refused | Self::Cancelled | Self::Expired => false,
+        }
+    }
+
+    /// Whether the upload is over: what is sent after that belongs to another one, which begins anew.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Refused | Self::Cancelled | Self::Expired)
+    }
+}
+
+/// What decides who may send the next bytes of an upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// Why nothing is moving, if so.
+    pub stopped: Option<Stopped>,
+    /// Whether its length is known: without it nobody could tell when it is complete.
+    pub exact: bool,
+    /// Whether it is under way and its lease runs.
+    pub leased: bool,
+    /// Whether bytes of it are there.
+    pub has_bytes: bool,
+    /// Whether who asks sent the bytes before, proved to have the same file, or was given the upload by who did.
+    pub same_sender: bool,
+}
+
+/// Why somebody may not send the next bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotYours {
+    /// The upload is over, or cannot be continued.
+    Gone,
+    /// Another device sends, and its lease runs.
+    OtherDevice,
+    /// Another device began: first it must be shown that the file is the same.
+    ProofNeeded,
+}
+
+/// Whether somebody may send the next bytes of an upload.
+///
+/// # Errors
+/// The rule that stands against it.
+pub const fn may_go_on(turn: Turn) -> Result<(), NotYours> {
+    if !turn.exact || matches!(turn.stopped, Some(stopped) if stopped.is_final()) {
+        return Err(NotYours::Gone);
+    }
+    if turn.same_sender {
+        return Ok(());
+    }
+    if turn.leased {
+        return Err(NotYours::OtherDevice);
+    }
+    if turn.has_bytes { Err(NotYours::ProofNeeded) } else { Ok(()) }
+}
+
+/// Whether somebody may take an upload over by showing that the file is the same.
+///
+/// # Errors
+/// As [`may_go_on`], but for the proof itself.
+pub const fn may_take_over(turn: Turn) -> Result<(), NotYours> {
+    match may_go_on(turn) {
+        Err(NotYours::ProofNeeded) => Ok(()),
+        other => other,
+    }
+}
+
+impl NotYours {
+    /// A stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Gone => "upload.gone",
+            Self::OtherDevice => "upload.other_device",
+            Self::ProofNeeded => "upload.proof_needed",
+        }
+    }
+
+    /// The rule and the way out.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Gone => {
+                "This upload is over: it was cancelled, refused, or not continued in time. Begin anew: POST to /uploads with this image."
+            }
+            Self::OtherDevice => {
+                "Another device sends this file. 60 seconds after its last byte the image is Pending, and whoever has the right may go on."
+            }
+            Self::ProofNeeded => {
+                "Another device sent the beginning of this file. Show first that yours is the same: choose the file on the image's page, or \
+                 POST the digests of its blocks to this upload's address with /proof."
+            }
         }
     }
 }
@@ -147,6 +253,32 @@ mod tests {
         assert_eq!(checkpoint_due(1, CHECKPOINT_EVERY), None);
         assert_eq!(checkpoint_due(1, DRIP_EVERY), Some(Due::Drip));
         assert!(DRIP_EVERY < LEASE / 2, "the lease of a client that drips is renewed in time");
+    }
+
+    #[test]
+    fn who_may_send_the_next_bytes_follows_the_table() {
+        let all = [None].into_iter().chain(Stopped::ALL.iter().map(|stopped| Some(*stopped)));
+        for (stopped, bits) in all.flat_map(|stopped| (0..16_u8).map(move |bits| (stopped, bits))) {
+            let [exact, leased, has_bytes, same_sender] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
+            let turn = Turn { stopped, exact, leased, has_bytes, same_sender };
+            let expected = match stopped {
+                Some(Stopped::Refused | Stopped::Cancelled | Stopped::Expired) => Err(NotYours::Gone),
+                _ if !exact => Err(NotYours::Gone),
+                _ if same_sender => Ok(()),
+                _ if leased => Err(NotYours::OtherDevice),
+                _ if has_bytes => Err(NotYours::ProofNeeded),
+                _ => Ok(()),
+            };
+            assert_eq!(may_go_on(turn), expected, "{turn:?}");
+            assert_eq!(may_take_over(turn).is_ok(), expected.is_ok() || expected == Err(NotYours::ProofNeeded), "{turn:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_refused_or_given_up_keeps_nothing() {
+        for stopped in Stopped::ALL {
+            assert!(!(stopped.keeps() && stopped.is_final()), "{stopped:?}");
+        }
     }
 
     #[test]

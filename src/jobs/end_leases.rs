@@ -1,4 +1,5 @@
-//! Ends transfers that nobody carries on: nobody sent a byte for a minute, or the process that received them is gone.
+//! Ends transfers that nobody carries on: nobody sent a byte for a minute, or the process that received them is gone. What they sent is kept
+//! for some days, and then dropped.
 
 use crate::{
     clock,
@@ -8,7 +9,10 @@ use crate::{
     },
     domain::upload::Stopped,
     meter::Ended,
-    operations::{Failure, Service, check_storage, stop_upload},
+    operations::{
+        Failure, Service, check_storage,
+        stop_upload::{self, End},
+    },
 };
 
 /// Ends what has lapsed, and what processes that are gone had left to do.
@@ -57,6 +61,20 @@ pub async fn end_leases_of_earlier_processes(service: &Service) -> Result<(), Fa
     }
 }
 
+/// Drops what has been kept of interrupted uploads for long enough.
+pub async fn expire_uploads(service: &Service) -> Result<(), Failure> {
+    loop {
+        let expired = service.db.read(|conn| Ok::<_, Failure>(uploads::expired(conn, clock::now())?)).await?;
+        if expired.is_empty() {
+            return Ok(());
+        }
+        for upload in &expired {
+            stop_upload::forget(service, upload, Stopped::Expired, check_storage::watcher()).await?;
+        }
+    }
+}
+
 async fn end(service: &Service, upload: &Upload, why: Stopped) -> Result<(), Failure> {
-    stop_upload::run(service, upload.image_id, upload.fence, (why, Ended::Expired), String::new(), check_storage::watcher()).await
+    let end = End::of(why, Ended::Expired, "");
+    stop_upload::run(service, upload.image_id, upload.fence, end, check_storage::watcher()).await.map(drop)
 }

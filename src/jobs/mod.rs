@@ -16,7 +16,7 @@ use tokio::{
     time,
 };
 
-pub use end_leases::{end_leases, end_leases_of_earlier_processes};
+pub use end_leases::{end_leases, end_leases_of_earlier_processes, expire_uploads};
 pub use figures::{read_large, read_small, watch_readiness};
 pub use sweep::sweep;
 pub use watch_storages::{compare_storages, watch_storages};
@@ -45,6 +45,7 @@ pub async fn run(service: Service, stop: watch::Receiver<bool>) {
     let compare = || every(COMPARE_EVERY, &service.compare, stop.clone(), "compare storages", || compare_storages(&service));
     let leases = || every(LEASES_EVERY, &never, stop.clone(), "end leases", || end_leases(&service));
     let expired = || every(SWEEP_EVERY, &never, stop.clone(), "sweep", || sweep(&service));
+    let kept = || every(SWEEP_EVERY, &never, stop.clone(), "expire uploads", || expire_uploads(&service));
     let ready = || every(FIGURES_EVERY, &never, stop.clone(), "watch readiness", || watch_readiness(&service));
     let small = || every(FIGURES_EVERY, &never, stop.clone(), "read figures", || read_small(&service));
     let large = || every(FIGURES_EVERY, &never, stop.clone(), "count images and jobs", || read_large(&service));
@@ -56,7 +57,7 @@ pub async fn run(service: Service, stop: watch::Receiver<bool>) {
     };
     let work = || every(WORK_EVERY, &service.wake, stop.clone(), "work off the queue", || work_off(&service));
     // Several workers, so that reading a large image does not hold up a small deletion.
-    tokio::join!(watch(), compare(), leases(), expired(), figures, work(), work(), work());
+    tokio::join!(watch(), compare(), leases(), expired(), kept(), figures, work(), work(), work());
 }
 
 /// One round after another, with a pause between them that `wake` cuts short.

@@ -3,7 +3,11 @@
 //! The watcher does this all the time, an administrator by "Check again". Nothing is ever removed here but what an interrupted transfer of
 //! our own left behind; files that nobody knows are counted and left alone.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{Failure, Service};
 use crate::{
@@ -145,6 +149,7 @@ pub async fn reconcile(service: &Service, storage: &Storage) -> Result<(), Failu
             match left {
                 Leftover::Part => directory.remove_part(image),
                 Leftover::Everything => directory.remove(image),
+                Leftover::Unrecorded => directory.take_back(image),
             }
         };
         handle.run(removal).await?;
@@ -172,45 +177,65 @@ pub async fn reconcile(service: &Service, storage: &Storage) -> Result<(), Failu
 enum Leftover {
     /// Its unfinished part; the file beside it, if any, is the image's.
     Part,
-    /// Everything: the service stopped between renaming the file and recording it.
+    /// Everything: nothing of it is kept.
     Everything,
+    /// A file in its place although its upload goes on later: the service stopped between renaming the file and recording it.
+    Unrecorded,
 }
 
-/// Images of which something may have been left: parts without a transfer under way, and whole files whose image is not Available.
+/// Images of which something may have been left: parts that no upload needs, and whole files whose image is not Available.
 fn leftovers(conn: &mut Conn, id: StorageId, contents: &Contents) -> Result<Vec<ImageId>, Failure> {
-    let live = uploads::live_parts(conn, id)?;
+    let uploads: HashMap<ImageId, bool> = uploads::parts_on(conn, id)?.into_iter().collect();
     let mut candidates: Vec<ImageId> = contents
         .parts
         .iter()
         .chain(contents.images.iter().map(|(image, _)| image))
         .chain(&contents.manifests)
         .copied()
-        .filter(|image| !live.contains(image))
+        .filter(|image| uploads.get(image) != Some(&true))
         .collect();
     candidates.sort_unstable();
     candidates.dedup();
+    let published: HashSet<ImageId> = contents.images.iter().map(|(image, _)| *image).chain(contents.manifests.iter().copied()).collect();
+    let parts: HashSet<ImageId> = contents.parts.iter().copied().collect();
     let mut left = Vec::new();
     for batch in candidates.chunks(500) {
         let known: HashMap<ImageId, Stored> = images::known(conn, batch)?.into_iter().collect();
-        left.extend(batch.iter().filter(|image| judge(known.get(image).copied(), contents.parts.contains(image)).is_some()));
+        left.extend(batch.iter().filter(|image| {
+            let lies = Lies { part: parts.contains(image), published: published.contains(image) };
+            judge(known.get(image).copied(), uploads.contains_key(image), lies).is_some()
+        }));
     }
     Ok(left)
 }
 
 /// The same for one image, by what the records say now.
 fn leftover(conn: &mut Conn, id: StorageId, image: ImageId, contents: &Contents) -> Result<Option<Leftover>, Failure> {
-    if uploads::live_parts(conn, id)?.contains(&image) {
+    let upload = uploads::parts_on(conn, id)?.into_iter().find(|(of, _)| *of == image);
+    if upload.is_some_and(|(_, under_way)| under_way) {
         return Ok(None);
     }
     let state = images::known(conn, &[image])?.first().map(|(_, state)| *state);
-    Ok(judge(state, contents.parts.contains(&image)))
+    let published = contents.images.iter().any(|(of, _)| *of == image) || contents.manifests.contains(&image);
+    let lies = Lies { part: contents.parts.contains(&image), published };
+    Ok(judge(state, upload.is_some(), lies))
 }
 
-/// What is left of an image in this state, or of one that nobody knows, without a transfer under way.
-fn judge(state: Option<Stored>, has_part: bool) -> Option<Leftover> {
+/// What lies on a storage of an image.
+#[derive(Debug, Clone, Copy)]
+struct Lies {
+    /// Its part.
+    part: bool,
+    /// Its file or its manifest.
+    published: bool,
+}
+
+/// What is left of an image in this state, or of one that nobody knows, without a transfer under way. `kept`: an upload of it goes on later.
+fn judge(state: Option<Stored>, kept: bool, lies: Lies) -> Option<Leftover> {
     match state {
+        Some(Stored::Pending | Stored::Uploading) if kept => lies.published.then_some(Leftover::Unrecorded),
         Some(Stored::Pending | Stored::Uploading) => Some(Leftover::Everything),
-        Some(Stored::Available) if has_part => Some(Leftover::Part),
+        Some(Stored::Available) if lies.part => Some(Leftover::Part),
         // What nobody knows came with the medium, or belongs to another installation: it is left alone.
         // A copy is under way, or a job removes the files.
         Some(Stored::Available | Stored::Creating | Stored::Deleting) | None => None,
@@ -298,12 +323,16 @@ mod tests {
 
     #[test]
     fn the_file_of_an_available_image_is_never_a_leftover() {
-        for has_part in [false, true] {
-            assert_ne!(judge(Some(Stored::Available), has_part), Some(Leftover::Everything));
-            assert_eq!(judge(None, has_part), None);
-            assert_eq!(judge(Some(Stored::Pending), has_part), Some(Leftover::Everything));
-            assert_eq!(judge(Some(Stored::Creating), has_part), None);
-            assert_eq!(judge(Some(Stored::Deleting), has_part), None);
+        for (part, published) in [(false, true), (true, false), (true, true)] {
+            for kept in [false, true] {
+                let judge = |state| judge(state, kept, Lies { part, published });
+                assert!(!matches!(judge(Some(Stored::Available)), Some(Leftover::Everything | Leftover::Unrecorded)));
+                assert_eq!(judge(None), None);
+                let of_pending = if !kept { Some(Leftover::Everything) } else { published.then_some(Leftover::Unrecorded) };
+                assert_eq!(judge(Some(Stored::Pending)), of_pending, "what is kept is never removed");
+                assert_eq!(judge(Some(Stored::Creating)), None);
+                assert_eq!(judge(Some(Stored::Deleting)), None);
+            }
         }
     }
 }

@@ -385,7 +385,7 @@ fn make(
     })?;
     let sender =
         uploads::Sender { device: actor.device.clone(), user: Some(actor.user), user_name: actor.name.clone(), instance, lease_until };
-    uploads::begin(tx, image, &sender, bytes, now)?;
+    uploads::begin(tx, image, &sender, (bytes, true), now)?;
     let object = Object::new(ObjectKind::Image, image, new.name.as_str());
     granted.record(tx, &Entry::done(Action::CreateImage, object).with(format!("{}, {}.", new.kind.words(), size::words(bytes))))?;
     Ok(image)

@@ -13,6 +13,10 @@ pub struct Refusal {
     pub code: &'static str,
     /// The sentence to show.
     pub sentence: String,
+    /// How far the upload has come that it is about, in bytes.
+    pub offset: Option<u64>,
+    /// Where the file that was shown begins to differ from what is there, in bytes.
+    pub differs_at: Option<u64>,
 }
 
 /// Why an operation did not happen.
@@ -69,7 +73,12 @@ pub enum Failure {
 impl Failure {
     /// A refusal by a rule.
     pub fn refused(code: &'static str, sentence: impl Into<String>) -> Self {
-        Self::Refused(Refusal { code, sentence: sentence.into() })
+        Self::Refused(Refusal { code, sentence: sentence.into(), offset: None, differs_at: None })
+    }
+
+    /// A refusal by a rule, about an upload that has come so far.
+    pub fn refused_at(offset: u64, code: &'static str, sentence: impl Into<String>) -> Self {
+        Self::Refused(Refusal { code, sentence: sentence.into(), offset: Some(offset), differs_at: None })
     }
 
     /// The code of the rule or of the first fault.

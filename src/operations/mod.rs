@@ -21,10 +21,12 @@ pub mod manage_tokens;
 pub mod readiness;
 pub mod receive_file;
 pub mod remove_storage;
+pub mod resume_upload;
 pub mod seed;
 pub mod set_up;
 pub mod sign_in;
 pub mod stop_upload;
+pub mod take_over_upload;
 pub mod upload_image;
 
 pub use failure::{Failure, Refusal};

@@ -1,7 +1,10 @@
 //! Takes a file from a client, as a stream of bytes from wherever the web layer has it: the look at its beginning before the rest is read,
 //! the limits on silence and slowness, and the whole way of a file that is sent as it is.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -19,11 +22,15 @@ use crate::{
     domain::{
         ids::ImageId,
         size,
-        upload::{self, REST_AFTER, Stopped},
+        upload::{self, REST_AFTER},
         version::Expected,
     },
     media::HEAD_BYTES,
+    storage::Busy,
 };
+
+/// Why a sender that fell silent is not waited for any longer.
+const SENT_ANEW: &str = "Its sender fell silent and began to send anew.";
 
 /// The beginning of a stream.
 pub struct Head {
@@ -42,11 +49,16 @@ impl Head {
 
 /// Reads the beginning of a file, however long that takes: bound it.
 pub async fn read_head<E>(stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) -> Result<Head, E> {
+    read_up_to(stream, HEAD_BYTES).await
+}
+
+/// Reads so many bytes, or all that come where it is fewer, however long that takes.
+pub async fn read_up_to<E>(stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin), most: usize) -> Result<Head, E> {
     let mut head = Head { bytes: Vec::new(), rest: None };
-    while head.bytes.len() < HEAD_BYTES {
+    while head.bytes.len() < most {
         let Some(chunk) = stream.next().await else { break };
         let mut chunk = chunk?;
-        let take = chunk.len().min(HEAD_BYTES - head.bytes.len());
+        let take = chunk.len().min(most - head.bytes.len());
         append(&mut head.bytes, &chunk.split_to(take));
         if !chunk.is_empty() {
             head.rest = Some(chunk);
@@ -134,20 +146,25 @@ pub async fn pump<E: std::fmt::Display>(
     let (silence, least) = (config.client_silence, config.client_rate.saturating_mul(config.client_silence.as_secs()));
     let rest_after = REST_AFTER.min(silence / 2);
     let (mut window, mut in_window) = (Instant::now(), 0_u64);
+    let busy = transfer.busy();
     loop {
-        let chunk = match timeout(rest_after, stream.next()).await {
-            Ok(chunk) => chunk,
-            Err(_) => {
+        busy.waits(true);
+        let chunk = match turn(&busy, rest_after, stream).await {
+            Turn::Moves(chunk) => chunk,
+            Turn::Asked => return Err(interrupted(transfer, SENT_ANEW.to_owned()).await),
+            Turn::Silence => {
                 transfer.rest().await?;
-                match timeout(silence - rest_after, stream.next()).await {
-                    Ok(chunk) => chunk,
-                    Err(_) => {
+                match turn(&busy, silence - rest_after, stream).await {
+                    Turn::Moves(chunk) => chunk,
+                    Turn::Asked => return Err(interrupted(transfer, SENT_ANEW.to_owned()).await),
+                    Turn::Silence => {
                         let detail = format!("Nothing arrived for {} seconds.", silence.as_secs());
                         return Err(interrupted(transfer, detail).await);
                     }
                 }
             }
         };
+        busy.waits(false);
         match chunk {
             None => return Ok(transfer),
             Some(Ok(bytes)) => {
@@ -169,8 +186,25 @@ pub async fn pump<E: std::fmt::Display>(
     }
 }
 
-/// Ends a transfer whose client was lost.
+/// What a wait for the sender's next bytes came to.
+enum Turn<E> {
+    Moves(Option<Result<Bytes, E>>),
+    Silence,
+    /// The same device began a new request to go on: this one is dead.
+    Asked,
+}
+
+async fn turn<E>(busy: &Busy, within: Duration, stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) -> Turn<E> {
+    tokio::select! {
+        biased;
+        next = timeout(within, stream.next()) => next.map_or(Turn::Silence, Turn::Moves),
+        () = busy.asked_to_end() => Turn::Asked,
+    }
+}
+
+/// Ends a transfer whose client was lost. What arrived is kept where it can be continued.
 pub async fn interrupted(transfer: Transfer, detail: String) -> Failure {
     let failure = Failure::invalid("file", "upload.incomplete", detail.clone());
-    transfer.stop(Stopped::Interrupted, detail, failure).await
+    transfer.lost(detail).await;
+    failure
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Failure, Service, stop_upload};
+use super::{
+    Failure, Service,
+    stop_upload::{self, End},
+};
 use crate::{
     authorize::{self, Actor, right},
     clock,
@@ -19,6 +22,7 @@ use crate::{
 
 /// Removes a storage that still has one of the expected versions; answers its name and how many images it held.
 pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, expected: Expected) -> Result<(String, u64), Failure> {
+    let kept_for = service.config.upload_expiry;
     let (name, images, stopped) = authorize::write::<right::DeleteStorage, _>(&service.db, actor, id, move |tx, granted| {
         let now = clock::now();
         storages::lock(tx, id)?;
@@ -29,8 +33,9 @@ pub async fn run(service: &Service, actor: &Arc<Actor>, id: StorageId, expected:
         let images = storages::image_count(tx.conn(), id)?;
         let mut stopped = 0_u64;
         for upload in uploads::under_way_on(tx.conn(), id)? {
-            let was_present = stop_upload::in_transaction(tx, &upload, Stopped::StorageRemoved, "", &granted.actor().author(), now)?;
-            stopped += u64::from(was_present);
+            let end = End::of(Stopped::StorageRemoved, Ended::Failed, "");
+            let done = stop_upload::in_transaction(tx, &upload, &end, kept_for, &granted.actor().author(), now)?;
+            stopped += u64::from(done.stopped);
         }
         if !storages::remove(tx, id, now)? {
             return Err(Failure::refused("storage.removed", "This storage has been removed already."));

@@ -1,6 +1,7 @@
-//! Ends a transfer that will not be completed: the image is Pending and says why, its bytes are dropped, its space is free.
+//! Ends a transfer that will not be completed now: the image is Pending and says why. What was sent is kept for when it goes on, with its
+//! space, or dropped, by what ended it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Failure, Service, find_image};
 use crate::{
@@ -17,73 +18,142 @@ use crate::{
         audit::{Action, Entry, Object, ObjectKind, Outcome},
         ids::ImageId,
         size,
+        storage::Health,
         upload::Stopped,
     },
     meter::{self, Ended},
 };
 
-/// Ends a transfer inside a transaction; true if it was the image's present one.
+/// How a transfer ends.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// Why.
+    pub why: Stopped,
+    /// More of it, in a sentence, or nothing.
+    pub detail: String,
+    /// What it is counted as.
+    pub counted: Ended,
+    /// Whether the storage still has what was sent, as far as anybody knows.
+    pub survives: bool,
+}
+
+impl End {
+    /// An end after which the storage has what it had.
+    pub fn of(why: Stopped, counted: Ended, detail: impl Into<String>) -> Self {
+        Self { why, detail: detail.into(), counted, survives: true }
+    }
+}
+
+/// Whether a transfer was ended, and whether its bytes are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// It was the image's present one.
+    pub stopped: bool,
+    /// Its bytes are kept.
+    pub kept: bool,
+}
+
+/// Ends a transfer inside a transaction. What was sent is kept for `kept_for`, where it can be continued.
 pub fn in_transaction(
     tx: &mut Tx<'_>,
     upload: &Upload,
-    why: Stopped,
-    detail: &str,
+    end: &End,
+    kept_for: Duration,
     author: &Author,
     now: Timestamp,
-) -> Result<bool, Failure> {
+) -> Result<Done, Failure> {
     let image = upload.image_id;
     images::lock(tx, image)?;
-    if !uploads::stop(tx, image, upload.fence, why, detail, now)? {
-        return Ok(false);
+    let kept = end.why.keeps() && end.survives && upload.exact && upload.offset() > 0;
+    let kept_until = kept.then(|| now.plus(kept_for));
+    if !uploads::stop(tx, image, upload.fence, (end.why, &end.detail), kept_until, now)? {
+        return Ok(Done { stopped: false, kept: false });
     }
-    images::fall_back(tx, image, now)?;
+    images::fall_back(tx, image, kept, now)?;
     let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
     let object = Object::new(ObjectKind::Image, image, name);
     let (action, outcome) =
-        if why == Stopped::Refused { (Action::RefuseFile, Outcome::Refused) } else { (Action::StopUpload, Outcome::Failed) };
-    let sent = match why {
-        Stopped::NeverSent => String::new(),
-        _ => format!(" {} had arrived.", size::words(upload.offset())),
+        if end.why == Stopped::Refused { (Action::RefuseFile, Outcome::Refused) } else { (Action::StopUpload, Outcome::Failed) };
+    let sent = match (end.why, kept_until) {
+        (Stopped::NeverSent, _) => String::new(),
+        (_, None) => format!(" {} had arrived.", size::words(upload.offset())),
+        (_, Some(until)) => format!(" {} had arrived and are kept until {}.", size::words(upload.offset()), until.words()),
     };
-    let detail = if detail.is_empty() { format!("{}{sent}", why.words()) } else { format!("{} {detail}{sent}", why.words()) };
+    let (words, detail) = (end.why.words(), &end.detail);
+    let detail = if detail.is_empty() { format!("{words}{sent}") } else { format!("{words} {detail}{sent}") };
     events::insert(tx, author, &Entry::done(action, object).ended(outcome).with(detail), now)?;
-    Ok(true)
+    Ok(Done { stopped: true, kept })
 }
 
-/// Somebody cancels the transfer of an image, if one is under way; answers the image as it was.
+/// Somebody gives an upload up, under way or interrupted; nothing of it is kept. Answers the image as it was.
 pub async fn cancel(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Result<Found, Failure> {
     let found = authorize::read::<right::UpdateImage, _>(&service.db, actor, id, |conn, granted| find_image(conn, granted.on())).await?;
-    if let Some(upload) = found.upload.as_ref().filter(|upload| upload.stopped().is_none()) {
-        run(service, id, upload.fence, (Stopped::Interrupted, Ended::Cancelled), "It was cancelled.".to_owned(), actor.author()).await?;
+    let Some(upload) = &found.upload else { return Ok(found) };
+    if upload.stopped().is_none() {
+        run(service, id, upload.fence, End::of(Stopped::Cancelled, Ended::Cancelled, ""), actor.author()).await?;
+        // Whoever still waits for its sender need not wait any longer.
+        service.storages.ask_to_end(id, Duration::ZERO);
+    } else if upload.expires_at().is_some() {
+        forget(service, upload, Stopped::Cancelled, actor.author()).await?;
     }
     Ok(found)
 }
 
-/// Ends the present transfer of an image if it has this fence, and drops its bytes. It is counted as ended in the way of `how`.
-pub async fn run(
-    service: &Service,
-    image: ImageId,
-    fence: i64,
-    (why, how): (Stopped, Ended),
-    detail: String,
-    author: Author,
-) -> Result<(), Failure> {
-    let (storage, stopped) = service
+/// Drops what was kept of an interrupted upload.
+pub async fn forget(service: &Service, upload: &Upload, why: Stopped, author: Author) -> Result<(), Failure> {
+    let (image, upload) = (upload.image_id, upload.clone());
+    let storage = service
+        .db
+        .write(move |tx| {
+            let now = clock::now();
+            images::lock(tx, image)?;
+            if !uploads::drop_kept(tx, image, upload.fence, why, now)? {
+                return Ok(None);
+            }
+            images::set_reserved(tx, image, 0)?;
+            let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;
+            let entry = Entry::done(Action::StopUpload, Object::new(ObjectKind::Image, image, name));
+            let detail = format!("{} The {} that had arrived are dropped.", why.words(), size::words(upload.offset()));
+            events::insert(tx, &author, &entry.with(detail), now)?;
+            Ok::<_, Failure>(images::by_id(tx.conn(), image)?.map(|found| found.storage))
+        })
+        .await?;
+    // A storage that is away is looked through when it is back.
+    if let (Some(storage), Some(busy)) = (storage.filter(|storage| storage.health == Health::Healthy), service.storages.occupy(image)) {
+        let removal = move |directory: &crate::storage::Directory| {
+            let _busy = busy;
+            // The service may have stopped between renaming the file and recording it.
+            directory.remove(image)
+        };
+        if let Err(failed) = service.handle(&storage).run(removal).await {
+            tracing::info!(image = %image, error = %failed, "the bytes of an upload that is over stay until the storage is looked through");
+        }
+    }
+    Ok(())
+}
+
+/// Ends the present transfer of an image if it has this fence; where its bytes are not kept they are dropped, unless a transfer of this
+/// process is still at them, which then does that itself.
+pub async fn run(service: &Service, image: ImageId, fence: i64, end: End, author: Author) -> Result<Done, Failure> {
+    let (kept_for, counted) = (service.config.upload_expiry, end.counted);
+    let (storage, done) = service
         .db
         .write(move |tx| {
             let found = images::by_id(tx.conn(), image)?;
             let present = found.as_ref().and_then(|found| found.upload.as_ref()).filter(|upload| upload.fence == fence);
-            let stopped = match present {
-                Some(upload) => in_transaction(tx, upload, why, &detail, &author, clock::now())?,
-                None => false,
+            let done = match present {
+                Some(upload) => in_transaction(tx, upload, &end, kept_for, &author, clock::now())?,
+                None => Done { stopped: false, kept: false },
             };
-            Ok::<_, Failure>((found.map(|found| found.storage), stopped))
+            Ok::<_, Failure>((found.map(|found| found.storage), done))
         })
         .await?;
-    if stopped {
-        meter::upload_ended(how);
+    if done.stopped {
+        meter::upload_ended(counted);
     }
-    // A transfer that is alive in this process removes its part itself.
+    if !done.stopped || done.kept {
+        return Ok(done);
+    }
     if let (Some(storage), Some(busy)) = (storage, service.storages.occupy(image)) {
         let handle = service.handle(&storage);
         // What cannot be removed now is removed by the next comparison of the storage with the records.
@@ -97,5 +167,5 @@ pub async fn run(
             tracing::info!(image = %image, error = %failed, "the bytes of a stopped upload stay until the storage is looked through");
         }
     }
-    Ok(())
+    Ok(done)
 }

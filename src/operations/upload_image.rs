@@ -1,4 +1,5 @@
-//! Receives the file of an installation image: begin, bytes, finish.
+//! Receives the file of an installation image: begin, bytes, finish. The file comes whole, or in chunks, each of which is a transfer of its
+//! own ([`super::resume_upload`]); what came of it before the connection broke is kept where its length is known.
 //!
 //! Bytes go straight to the target storage. The order at the end is what makes the promise: compare length and content, flush the file,
 //! write its manifest, rename it into place, flush the folder, read its size again, and only then say *Available*, in a transaction that
@@ -11,7 +12,12 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Failure, Service, create_image::File, find_image, stop_upload};
+use super::{
+    Failure, Service,
+    create_image::File,
+    find_image,
+    stop_upload::{self, Done, End},
+};
 use crate::{
     authorize::{self, Actor, right},
     clock,
@@ -20,7 +26,7 @@ use crate::{
         access::Privilege,
         audit::{Action, Entry, Object, ObjectKind},
         creation,
-        ids::ImageId,
+        ids::{ImageId, InstanceId},
         image::{Kind, Shown, Stored},
         size,
         text::FieldError,
@@ -30,7 +36,7 @@ use crate::{
     media,
     meter::{self, Ended, Receiving},
     secret,
-    storage::{Busy, Directory, Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
+    storage::{Busy, Checkpoint, Directory, Handle, Manifest, Part, ReceiveError, Received, Receiver, StorageError},
 };
 
 /// How long flushing and publishing a file may take.
@@ -41,6 +47,8 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 const NOT_RECORDED: &str = "The database did not answer.";
 /// How long a file that is in place waits for a database that is busy.
 const RECORD_WITHIN: Duration = Duration::from_secs(60);
+/// What is said of an upload whose connection broke.
+const CONNECTION_LOST: &str = "The connection was lost.";
 
 /// A transfer under way. Dropped before its end, as when the client's connection breaks, it stops by itself.
 pub struct Transfer {
@@ -51,17 +59,41 @@ pub struct Transfer {
     handle: Handle,
     fence: i64,
     declared: u64,
+    /// Whether the file has exactly so many bytes: what was sent of it is kept then.
+    exact: bool,
+    /// It is a chunk: when its connection breaks the upload stays under its lease, for the next one.
+    chunk: bool,
+    /// Bytes count at once; not those of a chunk whose checksum is compared at its end.
+    counts: bool,
     /// What the sender says that the digest is.
     sha256: Option<[u8; 32]>,
     /// Bytes promised to the transfer in the records: all of them, or none where the medium holds the room.
     promised: u64,
     receiver: Option<Receiver>,
     busy: Arc<Busy>,
-    counted: Receiving,
+    counted: Option<Receiving>,
     checkpoint_at: u64,
     checkpoint_time: Instant,
     /// Something may have been left on the storage.
     left: bool,
+}
+
+/// A transfer whose records are made, before its file is open.
+pub(super) struct Begun {
+    pub image: ImageId,
+    pub storage: Storage,
+    pub fence: i64,
+    /// Bytes of the file, or the most that it can have.
+    pub declared: u64,
+    /// Which of both.
+    pub exact: bool,
+    pub chunk: bool,
+    pub counts: bool,
+    pub sha256: Option<[u8; 32]>,
+    /// Bytes promised in the records.
+    pub promised: u64,
+    /// From where it goes on, if it does.
+    pub from: Option<Checkpoint>,
 }
 
 /// What became of a checkpoint.
@@ -103,14 +135,15 @@ pub fn may_begin(found: &Found) -> Result<(), Failure> {
     }
 }
 
-/// Begins the transfer of an image's file: everything that is known of it is checked first, its space is reserved.
+/// Begins the transfer of an image's whole file: everything that is known of it is checked first, its space is reserved. What was kept of
+/// an earlier one is dropped.
 pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expected: Expected, file: &File) -> Result<Transfer, Failure> {
     super::create_image::check_file(file, service.config.max_upload)?;
     let busy = service
         .storages
         .occupy(image)
         .ok_or_else(|| Failure::refused("upload.ending", "An earlier upload of this image is still ending. Try again in a few seconds."))?;
-    let (bytes, name, instance) = (file.bytes, upload::clean_name(&file.name), service.instance);
+    let (bytes, exact, name, instance) = (file.bytes, file.exact, upload::clean_name(&file.name), service.instance);
     let (storage, fence) = authorize::write::<right::UpdateImage, _>(&service.db, actor, image, move |tx, granted| {
         let (now, lease_until) = super::lease();
         let found = find_image(tx.conn(), granted.on())?;
@@ -125,10 +158,8 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expect
         let promised = storages::promised_on(tx.conn(), found.storage.id)?;
         creation::may_take(&found.storage.place(promised), Some(bytes))
             .map_err(|reason| super::create_image::storage_fault("file", &found.storage, &reason))?;
-        let actor = granted.actor();
-        let sender =
-            uploads::Sender { device: actor.device.clone(), user: Some(actor.user), user_name: actor.name.clone(), instance, lease_until };
-        let fence = uploads::begin(tx, image, &sender, bytes, now)?;
+        let sender = sender(granted.actor(), instance, lease_until);
+        let fence = uploads::begin(tx, image, &sender, (bytes, exact), now)?;
         if !images::begin_upload(tx, image, &name, bytes, now)? {
             return Err(Failure::Stale);
         }
@@ -137,56 +168,127 @@ pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expect
         Ok((found.storage, fence))
     })
     .await?;
-    let handle = service.handle(&storage);
-    let counted = Receiving::begin(&storage.name);
-    let mut transfer = Transfer {
-        service: service.clone(),
-        actor: actor.clone(),
-        image,
-        storage,
-        handle,
-        fence,
-        declared: bytes,
-        sha256: file.sha256,
-        promised: bytes,
-        receiver: None,
-        busy: Arc::new(busy),
-        counted,
-        checkpoint_at: 0,
-        checkpoint_time: Instant::now(),
-        left: false,
-    };
-    match transfer.open(file.exact.then_some(bytes), bytes).await {
-        Ok(receiver) => {
-            let room_is_claimed = receiver.room_is_claimed();
-            transfer.receiver = Some(receiver);
-            if room_is_claimed {
-                // The medium counts the room as used from now on; promising it as well would count it twice.
-                transfer.promised = 0;
-                let (storage, fence) = (transfer.storage.id, transfer.fence);
-                let claimed = service.db.write(move |tx| {
-                    images::lock(tx, image)?;
-                    if uploads::is_present(tx.conn(), image, fence)? {
-                        images::set_reserved(tx, image, 0)?;
-                        storages::spend(tx, storage, bytes)?;
-                    }
-                    Ok::<_, Failure>(())
-                });
-                if let Err(failed) = claimed.await {
-                    return Err(transfer.stop(Stopped::Interrupted, NOT_RECORDED.to_owned(), failed).await);
-                }
-            }
-            Ok(transfer)
-        }
-        Err(failed) => Err(transfer.fail(ReceiveError::Storage(failed)).await),
-    }
+    let (counts, sha256) = (true, file.sha256);
+    let begun = Begun { image, storage, fence, declared: bytes, exact, chunk: false, counts, sha256, promised: bytes, from: None };
+    Transfer::open(service, actor, busy, begun).await
+}
+
+/// Whoever asks, as the sender of an upload.
+pub(super) fn sender(actor: &Actor, instance: InstanceId, lease_until: clock::Timestamp) -> uploads::Sender {
+    uploads::Sender { device: actor.device.clone(), user: Some(actor.user), user_name: actor.name.clone(), instance, lease_until }
 }
 
 impl Transfer {
-    async fn open(&self, expected: Option<u64>, limit: u64) -> Result<Receiver, StorageError> {
+    /// Makes or opens the file.
+    pub(super) async fn open(service: &Service, actor: &Arc<Actor>, busy: Busy, begun: Begun) -> Result<Self, Failure> {
+        let handle = service.handle(&begun.storage);
+        let counted = Some(Receiving::begin(&begun.storage.name));
+        let Begun { image, storage, fence, declared, exact, chunk, counts, sha256, promised, from } = begun;
+        let mut transfer = Self {
+            service: service.clone(),
+            actor: actor.clone(),
+            image,
+            storage,
+            handle,
+            fence,
+            declared,
+            exact,
+            chunk,
+            counts,
+            sha256,
+            promised,
+            receiver: None,
+            busy: Arc::new(busy),
+            counted,
+            checkpoint_at: from.as_ref().map_or(0, |from| from.offset),
+            checkpoint_time: Instant::now(),
+            left: false,
+        };
+        let opened = match from {
+            None => transfer.create().await,
+            Some(from) => transfer.reopen(from).await,
+        };
+        match opened {
+            Ok(receiver) => {
+                let room_is_claimed = receiver.room_is_claimed();
+                transfer.receiver = Some(receiver);
+                if room_is_claimed && transfer.promised > 0 {
+                    // The medium counts the room as used from now on; promising it as well would count it twice.
+                    let spent = std::mem::take(&mut transfer.promised).saturating_sub(transfer.checkpoint_at);
+                    let (storage, fence) = (transfer.storage.id, transfer.fence);
+                    let claimed = service.db.write(move |tx| {
+                        images::lock(tx, image)?;
+                        if uploads::is_present(tx.conn(), image, fence)? {
+                            images::set_reserved(tx, image, 0)?;
+                            storages::spend(tx, storage, spent)?;
+                        }
+                        Ok::<_, Failure>(())
+                    });
+                    if let Err(failed) = claimed.await {
+                        return Err(transfer.stop(Stopped::Interrupted, NOT_RECORDED.to_owned(), failed).await);
+                    }
+                }
+                Ok(transfer)
+            }
+            // The records say whose turn it is; whoever had it before still holds the file.
+            Err(StorageError::PartInUse) if transfer.chunk => Err(super::resume_upload::locked()),
+            Err(
+                failed @ (StorageError::FileMissing
+                | StorageError::WrongSize { .. }
+                | StorageError::BadCheckpoint
+                | StorageError::NotARegularFile),
+            ) if transfer.checkpoint_at > 0 => {
+                let detail = format!("What had been sent is not on the storage any more: {failed}");
+                transfer.end(Stopped::StorageFailed, detail, false).await;
+                Err(Failure::refused_at(
+                    0,
+                    "upload.bytes_lost",
+                    "What had been sent is not on the storage any more. Send the file from its beginning.",
+                ))
+            }
+            Err(failed) => {
+                tracing::warn!(image = %image, error = ?failed, "the storage could not take an upload");
+                transfer.end(Stopped::StorageFailed, failed.to_string(), true).await;
+                Err(Failure::Storage(failed))
+            }
+        }
+    }
+
+    async fn create(&self) -> Result<Receiver, StorageError> {
         // An earlier transfer of this image may have left something.
         self.remove(|directory, image| directory.remove(image)).await?;
-        Receiver::begin(self.handle.directory.clone(), self.handle.workers.clone(), self.image, expected, limit).await
+        let expected = self.exact.then_some(self.declared);
+        Receiver::begin(self.handle.directory.clone(), self.handle.workers.clone(), self.image, expected, self.declared).await
+    }
+
+    async fn reopen(&self, from: Checkpoint) -> Result<Receiver, StorageError> {
+        let open = |from| {
+            let (directory, workers) = (self.handle.directory.clone(), self.handle.workers.clone());
+            Receiver::resume(directory, workers, self.image, Some(self.declared), self.declared, from)
+        };
+        match open(from.clone()).await {
+            Err(StorageError::FileMissing) => {
+                // The service may have stopped between renaming the file and recording it.
+                self.remove(|directory, image| directory.take_back(image)).await?;
+                open(from).await
+            }
+            other => other,
+        }
+    }
+
+    /// Bytes that have arrived.
+    pub fn received(&self) -> u64 {
+        self.receiver.as_ref().map_or(self.checkpoint_at, Receiver::received)
+    }
+
+    /// Whether nothing is missing.
+    pub fn is_complete(&self) -> bool {
+        self.exact && self.received() == self.declared
+    }
+
+    /// What its sender is waited for by, and may be taken for dead by.
+    pub fn busy(&self) -> Arc<Busy> {
+        self.busy.clone()
     }
 
     /// Takes the next bytes. After an error the transfer is over and the image is Pending.
@@ -196,10 +298,12 @@ impl Transfer {
         if let Err(failed) = receiver.push(bytes).await {
             return Err(self.fail(failed).await);
         }
-        self.counted.bytes(length);
+        if let Some(counted) = &self.counted {
+            counted.bytes(length);
+        }
         let received = receiver.received();
         if let Some(due) = upload::checkpoint_due(received - self.checkpoint_at, self.checkpoint_time.elapsed()) {
-            self.checkpoint(due == Due::Drip).await?;
+            self.checkpoint(due == Due::Drip, false).await?;
         }
         Ok(())
     }
@@ -207,12 +311,13 @@ impl Transfer {
     /// The client has been silent for a while: what arrived is made durable, and no file handle is held until it goes on.
     pub async fn rest(&mut self) -> Result<(), Failure> {
         if self.receiver.as_ref().is_some_and(|receiver| receiver.received() > self.checkpoint_at) {
-            self.checkpoint(true).await?;
+            self.checkpoint(true, false).await?;
         }
         Ok(())
     }
 
-    async fn checkpoint(&mut self, resting: bool) -> Result<(), Failure> {
+    /// `must`: whoever sent the bytes will be told that they are there.
+    async fn checkpoint(&mut self, resting: bool, must: bool) -> Result<(), Failure> {
         let Some(receiver) = &mut self.receiver else { return Ok(()) };
         let reached = if resting { receiver.rest().await } else { receiver.checkpoint().await };
         let reached = match reached {
@@ -220,15 +325,51 @@ impl Transfer {
             Err(failed) => return Err(self.fail(failed).await),
         };
         (self.checkpoint_at, self.checkpoint_time) = (reached.offset, Instant::now());
+        match self.record_offset(reached).await {
+            Ok(Recorded::Present) => Ok(()),
+            Ok(Recorded::Superseded) => Err(self.give_up().await),
+            Ok(Recorded::RightLost) => {
+                self.end(Stopped::RightLost, String::new(), true).await;
+                Err(Failure::refused("upload.right_lost", Stopped::RightLost.words()))
+            }
+            Ok(Recorded::SignedOut) => {
+                self.end(Stopped::RightLost, SIGNED_OUT.to_owned(), true).await;
+                Err(signed_out())
+            }
+            // The bytes are safe and the lease still runs: the next checkpoint tries again.
+            Err(Failure::Db(DbError::Busy(cause) | DbError::Unreachable(cause))) if !must => {
+                tracing::warn!(image = %self.image, %cause, "an upload's offset could not be recorded");
+                Ok(())
+            }
+            // Nothing is acknowledged: the sender asks how far it has come, and goes on from there.
+            Err(failed) if self.chunk => Err(failed),
+            Err(failed) => {
+                self.end(Stopped::Interrupted, NOT_RECORDED.to_owned(), true).await;
+                Err(failed)
+            }
+        }
+    }
+
+    /// Records what is durable, renews the lease, and asks whether the sender may still send.
+    async fn record_offset(&self, reached: Checkpoint) -> Result<Recorded, Failure> {
         let (image, fence, promised) = (self.image, self.fence, self.promised);
+        // An upload that has all its bytes in the records would look complete to whoever asks before it is published.
+        let counts = self.counts && !(self.exact && reached.offset == self.declared);
         let actor = self.actor.clone();
         let recorded = self.service.db.write(move |tx| {
             let lease_until = super::lease().1;
             images::lock(tx, image)?;
-            if !uploads::record_offset(tx, image, fence, reached.offset, &reached.hash_state, lease_until)? {
+            let is_present = if counts {
+                uploads::record_offset(tx, image, fence, reached.offset, &reached.hash_state, lease_until)?
+            } else {
+                uploads::renew_lease(tx, image, fence, lease_until)?
+            };
+            if !is_present {
                 return Ok(Recorded::Superseded);
             }
-            images::set_reserved(tx, image, promised.saturating_sub(reached.offset))?;
+            if counts {
+                images::set_reserved(tx, image, promised.saturating_sub(reached.offset))?;
+            }
             // The upload is a sign of life of its session; and whoever has lost session, token or right goes no further.
             if !authorize::is_signed_in(tx, &actor)? {
                 return Ok(Recorded::SignedOut);
@@ -236,26 +377,54 @@ impl Transfer {
             let permitted = authorize::may_go_on(tx, &actor, &[Privilege::UpdateImage, Privilege::CreateImage])?;
             Ok::<_, Failure>(if permitted { Recorded::Present } else { Recorded::RightLost })
         });
-        match recorded.await {
-            Ok(Recorded::Present) => Ok(()),
-            Ok(Recorded::Superseded) => Err(self.give_up().await),
-            Ok(Recorded::RightLost) => {
-                self.end(Stopped::RightLost, String::new()).await;
-                Err(Failure::refused("upload.right_lost", Stopped::RightLost.words()))
-            }
-            Ok(Recorded::SignedOut) => {
-                self.end(Stopped::RightLost, SIGNED_OUT.to_owned()).await;
-                Err(signed_out())
-            }
-            // The bytes are safe and the lease still runs: the next checkpoint tries again.
-            Err(Failure::Db(DbError::Busy(cause) | DbError::Unreachable(cause))) => {
-                tracing::warn!(%image, %cause, "an upload's offset could not be recorded");
-                Ok(())
-            }
-            Err(failed) => {
-                self.end(Stopped::Interrupted, NOT_RECORDED.to_owned()).await;
-                Err(failed)
-            }
+        recorded.await
+    }
+
+    /// The end of a chunk that is not the last one: what arrived is durable and recorded, and the upload waits for the next one under its
+    /// lease. Answers how far it has come.
+    pub async fn rest_until_next(mut self) -> Result<u64, Failure> {
+        // Its checksum, if it had one, has been compared by now.
+        self.counts = true;
+        // Closed, so that the next one need not wait for it.
+        self.checkpoint(true, true).await?;
+        drop(self.receiver.take());
+        Ok(self.checkpoint_at)
+    }
+
+    /// A chunk is not what it should be: nothing of it counts, and the upload is where it was before.
+    pub async fn forget_chunk(mut self) {
+        // What the file has beyond the recorded offset is cut off when the upload goes on.
+        drop(self.receiver.take());
+        let (image, fence) = (self.image, self.fence);
+        let renewed = self.service.db.write(move |tx| Ok::<_, Failure>(uploads::renew_lease(tx, image, fence, super::lease().1)?));
+        if let Err(failed) = renewed.await {
+            tracing::warn!(%image, error = %failed, "the lease of an upload could not be renewed");
+        }
+    }
+
+    /// The sender is gone. A chunk leaves the upload under its lease for the next one; a whole file is interrupted. What arrived is kept
+    /// as far as it becomes durable.
+    pub async fn lost(mut self, detail: String) {
+        if self.chunk {
+            self.settle().await;
+        } else {
+            self.end(Stopped::Interrupted, detail, true).await;
+        }
+    }
+
+    /// Makes durable and records what arrived, as far as that can be.
+    async fn settle(&mut self) {
+        let Some(mut receiver) = self.receiver.take() else { return };
+        if !self.counts || !self.exact || receiver.received() == self.checkpoint_at {
+            return;
+        }
+        let reached = match receiver.rest().await {
+            Ok(reached) => reached,
+            Err(failed) => return tracing::info!(image = %self.image, error = %failed, "the last bytes of an upload are lost"),
+        };
+        self.checkpoint_at = reached.offset;
+        if let Err(failed) = self.record_offset(reached).await {
+            tracing::warn!(image = %self.image, error = %failed, "the last bytes of an upload could not be recorded");
         }
     }
 
@@ -263,6 +432,7 @@ impl Transfer {
     pub async fn finish(mut self) -> Result<(), Failure> {
         let Some(receiver) = self.receiver.take() else { return Err(Failure::Broken("the transfer is over".to_owned())) };
         let _lease = KeepLease::new(&self);
+        self.busy.checks();
         let received = match receiver.finish().await {
             Ok(received) => received,
             Err(failed) => return Err(self.fail(failed).await),
@@ -341,18 +511,15 @@ impl Transfer {
                 Ok(())
             }
             Err(Failure::Unseen | Failure::Denied { .. } | Failure::OutOfScope { .. } | Failure::TokenEnded) => {
-                self.remove_files().await;
+                self.take_back().await;
                 let failure = Failure::refused("upload.right_lost", Stopped::RightLost.words());
                 Err(self.stop(Stopped::RightLost, String::new(), failure).await)
             }
             Err(failure) if failure.code() == Some(SESSION_ENDED) => {
-                self.remove_files().await;
+                self.take_back().await;
                 Err(self.stop(Stopped::RightLost, SIGNED_OUT.to_owned(), failure).await)
             }
-            Err(Failure::Stale) => {
-                self.remove_files().await;
-                Err(self.give_up().await)
-            }
+            Err(Failure::Stale) => Err(self.give_up().await),
             // Still unknown: the file stays. When the lease has run out, a comparison with the records decides.
             Err(unknown) => Err(unknown),
         }
@@ -400,8 +567,9 @@ impl Transfer {
         self.handle.run(job).await
     }
 
-    async fn remove_files(&mut self) {
-        if let Err(failed) = self.remove(|directory, image| directory.remove(image)).await {
+    /// The file is in place, and will not be its image's for now.
+    async fn take_back(&mut self) {
+        if let Err(failed) = self.remove(|directory, image| directory.take_back(image)).await {
             tracing::warn!(image = %self.image, error = %failed, "a file that is nobody's stays until the storage is looked through");
             self.left = true;
         }
@@ -413,45 +581,92 @@ impl Transfer {
             ReceiveError::Storage(failed) => {
                 tracing::warn!(image = %self.image, error = ?failed, "upload stopped by its storage");
                 let detail = failed.to_string();
-                self.end(Stopped::StorageFailed, detail).await;
+                self.end(Stopped::StorageFailed, detail, failed.part_survives()).await;
                 Failure::Storage(failed)
+            }
+            ReceiveError::TooLong { .. } if self.chunk => {
+                let at = self.checkpoint_at;
+                drop(self.receiver.take());
+                Failure::refused_at(
+                    at,
+                    "upload.beyond_length",
+                    format!("The upload has {}; the chunk runs past that.", size::exact(self.declared)),
+                )
             }
             ReceiveError::TooLong { .. } => {
                 let detail = format!("More than the announced {} arrived.", size::exact(self.declared));
-                self.end(Stopped::Refused, detail.clone()).await;
+                self.end(Stopped::Refused, detail.clone(), false).await;
                 Failure::invalid("file", "upload.too_long", detail)
             }
             ReceiveError::Incomplete { has, should } => {
                 let detail = format!("Only {} of {} arrived.", size::exact(has), size::exact(should));
-                self.end(Stopped::Interrupted, detail.clone()).await;
+                self.end(Stopped::Interrupted, detail.clone(), true).await;
                 Failure::invalid("file", "upload.incomplete", detail)
             }
         }
     }
 
-    /// The image is no longer waiting for these bytes: deleted, or its storage removed.
+    /// The image is no longer waiting for these bytes: deleted, its storage removed, the upload given up or continued by somebody else.
+    /// What is not theirs is dropped.
     async fn give_up(&mut self) -> Failure {
-        self.drop_bytes().await;
+        let image = self.image;
+        let found = self.service.db.read(move |conn| Ok::<_, Failure>((images::by_id(conn, image)?, uploads::of(conn, image)?))).await;
+        match found {
+            Ok((Some(found), _)) if found.image.status == Stored::Available => drop(self.receiver.take()),
+            Ok((_, Some(theirs))) if theirs.stopped().is_none() || theirs.expires_at().is_some() => {
+                drop(self.receiver.take());
+                return Failure::refused_at(
+                    theirs.kept(),
+                    "upload.superseded",
+                    "Another request goes on with this upload. Ask how far it has come.",
+                );
+            }
+            // Unknown: a comparison of the storage with the records decides.
+            Err(_) => {
+                drop(self.receiver.take());
+                self.left = true;
+            }
+            Ok(_) => {
+                drop(self.receiver.take());
+                if let Err(failed) = self.remove(|directory, image| directory.remove(image)).await {
+                    tracing::warn!(%image, error = %failed, "a file that is nobody's stays until the storage is looked through");
+                    self.left = true;
+                }
+            }
+        }
         Failure::refused(
             "upload.superseded",
-            "The image was deleted or its storage removed while the file arrived. Nothing of it was kept.",
+            "The image was deleted, its upload given up, or its storage removed while the file arrived. Nothing of it was kept.",
         )
     }
 
     /// Ends the transfer for a reason of the caller's; answers `failure`.
     pub async fn stop(mut self, why: Stopped, detail: String, failure: Failure) -> Failure {
-        self.end(why, detail).await;
+        self.end(why, detail, true).await;
         failure
     }
 
-    async fn end(&mut self, why: Stopped, detail: String) {
-        self.drop_bytes().await;
-        let stopped = stop_upload::run(&self.service, self.image, self.fence, (why, Ended::Failed), detail, self.actor.author()).await;
-        if let Err(failed) = stopped {
-            tracing::warn!(image = %self.image, error = %failed, "a stopped upload could not be recorded; its lease will run out");
-        }
+    /// Ends the transfer. `survives`: whether the storage has what was sent, as far as anybody knows.
+    async fn end(&mut self, why: Stopped, detail: String, survives: bool) {
+        let keeps = why.keeps() && survives && self.exact;
         if why == Stopped::StorageFailed {
             self.left = true;
+        }
+        if !keeps {
+            self.drop_bytes().await;
+        } else if why == Stopped::StorageFailed {
+            // What was recorded is there; a storage that failed is not asked for more.
+            drop(self.receiver.take());
+        } else {
+            self.settle().await;
+        }
+        let end = End { survives, ..End::of(why, Ended::Failed, detail) };
+        match stop_upload::run(&self.service, self.image, self.fence, end, self.actor.author()).await {
+            Ok(Done { kept: false, .. }) if keeps => self.drop_bytes().await,
+            Ok(_) => {}
+            Err(failed) => {
+                tracing::warn!(image = %self.image, error = %failed, "a stopped upload could not be recorded; its lease will run out");
+            }
         }
     }
 
@@ -480,19 +695,28 @@ impl Drop for Transfer {
             });
         }
         let Some(receiver) = self.receiver.take() else { return };
-        let (service, image, fence, author) = (self.service.clone(), self.image, self.fence, self.actor.author());
-        let busy = self.busy.clone();
-        runtime.spawn(async move {
+        let rest = Self {
+            service: self.service.clone(),
+            actor: self.actor.clone(),
+            image: self.image,
+            storage: self.storage.clone(),
+            handle: self.handle.clone(),
+            fence: self.fence,
+            declared: self.declared,
+            exact: self.exact,
+            chunk: self.chunk,
+            counts: self.counts,
+            sha256: self.sha256,
+            promised: self.promised,
+            receiver: Some(receiver),
             // Nobody else begins before this end.
-            let _busy = busy;
-            if let Err(failed) = receiver.abandon().await {
-                tracing::info!(image = %image, error = %failed, "the bytes of a broken upload stay until the storage is looked through");
-            }
-            let detail = "The connection was lost.".to_owned();
-            if let Err(failed) = stop_upload::run(&service, image, fence, (Stopped::Interrupted, Ended::Failed), detail, author).await {
-                tracing::warn!(image = %image, error = %failed, "a broken upload could not be recorded; its lease will run out");
-            }
-        });
+            busy: self.busy.clone(),
+            counted: self.counted.take(),
+            checkpoint_at: self.checkpoint_at,
+            checkpoint_time: self.checkpoint_time,
+            left: false,
+        };
+        runtime.spawn(rest.lost(CONNECTION_LOST.to_owned()));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The point from which an interrupted transfer goes on, small enough for a column of the database.
 
 use sha2::{
-    Sha256,
+    Digest, Sha256,
     digest::common::hazmat::{SerializableState, SerializedState},
 };
 
@@ -24,6 +24,14 @@ impl Checkpoint {
         let mut hash_state = vec![HASH_STATE_VERSION];
         hash_state.extend_from_slice(&hash.serialize());
         Self { offset, hash_state }
+    }
+
+    /// The SHA-256 of the bytes before the offset.
+    ///
+    /// # Errors
+    /// [`StorageError::BadCheckpoint`] for a state that another version wrote.
+    pub fn sha256(&self) -> Result<[u8; 32], StorageError> {
+        Ok(self.hash()?.finalize().into())
     }
 
     pub(super) fn hash(&self) -> Result<Sha256, StorageError> {

@@ -159,6 +159,26 @@ impl Directory {
         Ok(part)
     }
 
+    /// Reads bytes of a part that nobody writes: up to `most` from `offset`, fewer only at its end.
+    ///
+    /// # Errors
+    /// As [`Directory::open_part`], but for the lock, which it does not take.
+    pub fn read_part(&self, image: ImageId, offset: u64, most: usize) -> Result<Vec<u8>, StorageError> {
+        use std::os::unix::fs::FileExt;
+        let file = single(self.open()?.folder(STAGING)?.open(&part_name(image), OFlags::RDONLY)?)?;
+        let (mut bytes, mut done) = (vec![0; most], 0);
+        while done < most {
+            match file.read_at(&mut bytes[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(source) => return Err(StorageError::Io { what: "read the file", source }),
+            }
+        }
+        bytes.truncate(done);
+        Ok(bytes)
+    }
+
     /// Removes an image's file, manifest and part, durably. Removing what is not there succeeds.
     ///
     /// # Errors
@@ -184,6 +204,28 @@ impl Directory {
             staging.sync()?;
         }
         Ok(())
+    }
+
+    /// Makes a part again of a file that was renamed into place and never became its image's. Does nothing where there is a part already,
+    /// or no such file.
+    ///
+    /// # Errors
+    /// As [`Directory::remove`].
+    pub fn take_back(&self, image: ImageId) -> Result<(), StorageError> {
+        let root = self.open()?;
+        let Some(images) = present(root.folder(IMAGES))? else { return Ok(()) };
+        let staging = root.folder_or_new(STAGING, STAGING_MODE)?;
+        let (name, part) = (file_name(image), part_name(image));
+        let Some(published) = images.stat(&name)? else { return Ok(()) };
+        match staging.stat(&part)? {
+            None => images.move_new(&name, &staging, &part)?,
+            // Where a file system renames by linking, a power cut may have left both names.
+            Some(other) if same_file(&published, &other) => drop(images.unlink(&name)?),
+            Some(_) => return Ok(()),
+        }
+        images.unlink(&manifest::file_name(image))?;
+        staging.sync()?;
+        images.sync()
     }
 
     /// What stands at an image's place. Reads no byte of it.

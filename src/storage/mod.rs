@@ -31,7 +31,7 @@ pub use manifest::Manifest;
 pub use part::Part;
 pub use pool::Workers;
 pub use receive::{BUFFER_BYTES, ReceiveError, Received, Receiver, WIDE_BUFFER_BYTES};
-pub use registry::{Busy, Handle, Registry};
+pub use registry::{Busy, Doing, Handle, Registry};
 pub use send::Sender;
 
 use crate::domain::ids::{ImageId, StorageId};

@@ -1,11 +1,16 @@
 //! The storages that this process works with: where each lies now, and the workers that touch it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
+
+use tokio::sync::Notify;
 
 use super::{Directory, Space, StorageError, Workers};
 use crate::domain::ids::{ImageId, StorageId};
@@ -56,7 +61,26 @@ impl Handle {
 #[derive(Clone, Default)]
 pub struct Registry {
     handles: Arc<Mutex<HashMap<StorageId, Handle>>>,
-    busy: Arc<Mutex<HashSet<ImageId>>>,
+    busy: Arc<Mutex<HashMap<ImageId, Arc<Asked>>>>,
+}
+
+/// What whoever is at an image's files can be asked.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Since when its sender has been silent; none while it is not waited for.
+    silent_since: Mutex<Option<Instant>>,
+    end: Notify,
+    /// Bytes are received, or all are there and are looked at.
+    checks: AtomicBool,
+}
+
+/// What somebody in this process does with an image's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// Receives bytes, or something short.
+    Receives,
+    /// Has all of them, and looks at them.
+    Checks,
 }
 
 /// The sole right, within this process, to make or remove an unfinished image's files; given back when dropped. Between processes the
@@ -64,7 +88,26 @@ pub struct Registry {
 #[derive(Debug)]
 pub struct Busy {
     image: ImageId,
-    busy: Arc<Mutex<HashSet<ImageId>>>,
+    asked: Arc<Asked>,
+    busy: Arc<Mutex<HashMap<ImageId, Arc<Asked>>>>,
+}
+
+impl Busy {
+    /// The sender is waited for from now on, or (false) not any more: as long as it is, somebody may ask for an end.
+    pub fn waits(&self, waits: bool) {
+        *self.asked.silent_since.lock().unwrap_or_else(PoisonError::into_inner) = waits.then(Instant::now);
+    }
+
+    /// All bytes are there from now on, and are looked at.
+    pub fn checks(&self) {
+        self.asked.checks.store(true, Ordering::Relaxed);
+        self.waits(false);
+    }
+
+    /// Waits until somebody asks to come to an end.
+    pub async fn asked_to_end(&self) {
+        self.asked.end.notified().await;
+    }
 }
 
 impl Drop for Busy {
@@ -90,8 +133,32 @@ impl Registry {
 
     /// Occupies an image's files; none while somebody else in this process is at them.
     pub fn occupy(&self, image: ImageId) -> Option<Busy> {
-        let new = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(image);
-        new.then(|| Busy { image, busy: self.busy.clone() })
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if busy.contains_key(&image) {
+            return None;
+        }
+        let asked = Arc::<Asked>::default();
+        busy.insert(image, asked.clone());
+        drop(busy);
+        Some(Busy { image, asked, busy: self.busy.clone() })
+    }
+
+    /// Asks whoever is at an image's files to come to an end, if it has waited for its sender for so long.
+    pub fn ask_to_end(&self, image: ImageId, silent: Duration) {
+        let asked = self.busy.lock().unwrap_or_else(PoisonError::into_inner).get(&image).cloned();
+        let is_dead = |asked: &Arc<Asked>| {
+            let since = *asked.silent_since.lock().unwrap_or_else(PoisonError::into_inner);
+            since.is_some_and(|since| since.elapsed() >= silent)
+        };
+        if let Some(asked) = asked.filter(is_dead) {
+            asked.end.notify_one();
+        }
+    }
+
+    /// What somebody in this process does with an image's files, if somebody is at them.
+    pub fn doing(&self, image: ImageId) -> Option<Doing> {
+        let busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        busy.get(&image).map(|asked| if asked.checks.load(Ordering::Relaxed) { Doing::Checks } else { Doing::Receives })
     }
 
     /// Whether anybody in this process is at the files of any image.

@@ -16,6 +16,7 @@ use askama::Template;
 use super::{
     api,
     request::{RequestId, wants_json},
+    uploads,
 };
 use crate::{db::DbError, domain::text::FieldError, operations::Failure, storage::StorageError};
 
@@ -45,12 +46,16 @@ pub struct Error {
     pub retry_after: Option<u64>,
     /// What is wrong with each member, where that is the reason.
     pub faults: Vec<Fault>,
+    /// How far the upload has come that it is about.
+    pub offset: Option<u64>,
+    /// Where the file that was shown begins to differ from what was sent before.
+    pub differs_at: Option<u64>,
 }
 
 impl Error {
     /// An error with all its words.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str, sentence: impl Into<String>) -> Self {
-        Self { status, code, title, sentence: sentence.into(), retry_after: None, faults: Vec::new() }
+        Self { status, code, title, sentence: sentence.into(), retry_after: None, faults: Vec::new(), offset: None, differs_at: None }
     }
 
     /// There is nothing here, or nothing that this person may see.
@@ -140,9 +145,16 @@ impl From<Failure> for Error {
                 let status = match refusal.code {
                     "images.too_many_unfinished" => StatusCode::TOO_MANY_REQUESTS,
                     "upload.session_ended" => StatusCode::UNAUTHORIZED,
+                    "upload.gone" => StatusCode::GONE,
+                    "upload.locked" | "upload.other_device" => StatusCode::LOCKED,
+                    "upload.length" => StatusCode::BAD_REQUEST,
+                    "upload.beyond_length" => StatusCode::PAYLOAD_TOO_LARGE,
+                    "upload.checksum" => checksum_mismatch(),
                     _ => StatusCode::CONFLICT,
                 };
-                Self::new(status, refusal.code, "This cannot be done now", refusal.sentence)
+                let (offset, differs_at) = (refusal.offset, refusal.differs_at);
+                let error = Self { offset, differs_at, ..Self::new(status, refusal.code, "This cannot be done now", refusal.sentence) };
+                if refusal.code == "upload.locked" { error.retry_after(1) } else { error }
             }
             Failure::Invalid(faults) => {
                 let sentence = faults.iter().map(|fault| fault.message.as_str()).collect::<Vec<_>>().join(" ");
@@ -179,6 +191,11 @@ impl From<Failure> for Error {
             Failure::Broken(cause) => Self::unexpected(cause),
         }
     }
+}
+
+/// The status that tus made for a chunk whose checksum is another one.
+fn checksum_mismatch() -> StatusCode {
+    StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 impl From<StorageError> for Error {
@@ -234,7 +251,7 @@ struct ErrorPage<'error> {
 /// Gives every error that has no words of its own, the framework's too, a page or a JSON body.
 pub async fn render(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let wants_json = wants_json(request.headers());
-    let is_api = api::is_api(request.path());
+    let is_api = api::is_api(request.path()) || uploads::is_here(request.path());
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let response = next.call(request).await?.map_into_boxed_body();
     let status = response.status();

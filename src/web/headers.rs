@@ -8,6 +8,7 @@ use actix_web::{
     web::Data,
 };
 
+use super::uploads;
 use crate::operations::Service;
 
 /// Nothing but our own files, nothing inline, nobody frames us. Images may be `data:` because browsers draw controls with them.
@@ -28,7 +29,11 @@ const ALWAYS: [(&str, &str); 8] = [
 /// The middleware. Pages are never kept by browsers or proxies unless a handler says otherwise.
 pub async fn add(request: ServiceRequest, next: Next<impl MessageBody>) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let secure = request.app_data::<Data<Service>>().is_some_and(|service| service.config.is_secure());
+    let upload = uploads::is_here(request.path());
     let mut response = next.call(request).await?;
+    if upload {
+        uploads::put_version(response.headers_mut());
+    }
     put(response.headers_mut(), secure);
     Ok(response)
 }

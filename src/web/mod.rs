@@ -34,6 +34,7 @@ mod sign_in;
 mod storages;
 mod systems;
 mod tokens;
+mod uploads;
 
 use actix_web::{
     App,
@@ -57,6 +58,7 @@ pub fn app(
         .app_data(Data::new(service))
         .app_data(PayloadConfig::new(form::MOST_BYTES))
         .configure(api::configure)
+        .configure(uploads::configure)
         .configure(routes::configure)
         .wrap(from_fn(session::require))
         .wrap(from_fn(same_origin::check))

@@ -13,14 +13,14 @@ use actix_web::{
     web::Data,
 };
 
-use super::{api, error::Error};
+use super::{api, error::Error, uploads};
 use crate::operations::Service;
 
 /// The middleware.
 pub async fn check(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE);
     // A program's token is sent by nobody but the program: no site can make a browser send it.
-    if !safe && !api::is_api(request.path()) {
+    if !safe && !api::is_api(request.path()) && !uploads::shows_token(&request) {
         let public_url = request.app_data::<Data<Service>>().and_then(|service| service.config.public_url.clone());
         if let Some(error) = refusal(request.headers(), public_url.as_deref()) {
             return Ok(request.into_response(error.error_response()));

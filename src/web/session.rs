@@ -21,7 +21,7 @@ use super::{
     form::ARRIVES_WITHIN,
     page::local_path,
     request::{Asker, ClientAddress, RequestId, wants_json},
-    sign_in,
+    sign_in, uploads,
 };
 use crate::{
     authorize::{Actor, Credential},
@@ -108,6 +108,12 @@ pub async fn require(
         // Programs show a token; cookies count for nothing there.
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
+    if uploads::is_open(&request) {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    if uploads::shows_token(&request) {
+        return api::token::require(request, next).await;
+    }
     let is_in = |list: &[&str]| list.iter().any(|open| path == *open || open.ends_with('/') && path.starts_with(open));
     if is_in(WITHOUT_SESSION) {
         return Ok(next.call(request).await?.map_into_boxed_body());
@@ -179,8 +185,7 @@ pub async fn find(request: &HttpRequest, service: &Service) -> Result<Option<Sig
 
 /// Nobody is signed in: a page leads to sign-in and back; a form is kept; anything else is told so.
 async fn ask(mut request: ServiceRequest) -> ServiceResponse {
-    let wants_json = wants_json(request.headers());
-    if wants_json {
+    if wants_json(request.headers()) || uploads::is_here(request.path()) {
         return request.into_response(Error::not_signed_in().error_response());
     }
     let here = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();

@@ -9,6 +9,7 @@
 
 mod access;
 mod answer;
+mod chunks;
 #[path = "../it/support/fixtures.rs"]
 #[allow(dead_code, reason = "the other tests use more of it")]
 mod fixtures;
@@ -42,7 +43,7 @@ fn usual(rows: Vec<Row>) -> Batch {
 }
 
 type Group = fn() -> Vec<Batch>;
-const GROUPS: [Group; 7] = [framing::rows, multipart::rows, names::rows, media::rows, forms::rows, paths::rows, access::rows];
+const GROUPS: [Group; 8] = [framing::rows, multipart::rows, chunks::rows, names::rows, media::rows, forms::rows, paths::rows, access::rows];
 
 /// Two tests of one group.
 macro_rules! groups {
@@ -62,6 +63,7 @@ macro_rules! groups {
 groups! {
     h_framing: framing::rows;
     m_multipart: multipart::rows;
+    r_chunks: chunks::rows;
     n_names: names::rows;
     i_media: media::rows;
     f_forms: forms::rows;
@@ -154,7 +156,7 @@ fn run_row(world: &mut World, row: Row) -> Result<String, String> {
 }
 
 #[test]
-fn every_case_of_the_seven_groups_is_a_row_or_says_why_not() {
+fn every_case_of_the_eight_groups_is_a_row_or_says_why_not() {
     let mut rows: BTreeSet<&str> = BTreeSet::new();
     let mut differs = BTreeSet::new();
     let mut count = 0;

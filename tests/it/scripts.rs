@@ -152,8 +152,8 @@ two_databases! {
         let page = app.admin().open(&format!("/images/{id}")).await;
         page.expect("Uploading 0 %");
         let (page, lines) = app.events_of(page.form("Cancel upload").submit()).await;
-        page.expect("is cancelled. Nothing of it was kept.").expect("Pending").expect("It was cancelled.");
-        assert_eq!(lines, ["Ada stop_upload failed cancelled – The upload was interrupted. It was cancelled. 0 bytes had arrived."]);
+        page.expect("is cancelled. Nothing of it was kept.").expect("Pending").expect("The upload was cancelled.");
+        assert_eq!(lines, ["Ada stop_upload failed cancelled – The upload was cancelled. 0 bytes had arrived."]);
         let elsewhere = app.second_admin().await.open(&format!("/images/{id}")).await;
         assert!(!elsewhere.says("Cancel upload"));
     }

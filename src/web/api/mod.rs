@@ -20,7 +20,7 @@ mod own;
 mod query;
 mod storages;
 mod system;
-mod token;
+pub mod token;
 mod view;
 
 use actix_web::{
@@ -37,8 +37,10 @@ use utoipa::ToSchema;
 
 use super::{
     error::{self, Error},
-    problems,
+    problems, uploads,
 };
+
+pub use token::Bearer;
 
 /// Where the API lies.
 pub const BASE: &str = "/api/v1";
@@ -102,6 +104,10 @@ pub struct Problem {
     code: String,
     /// The number of the request, which also stands in the log, the events and the header X-Request-Id.
     request_id: String,
+    /// Where the file that was shown begins to differ from what was sent before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    differs_at: Option<u64>,
     /// What is wrong with each member of the body, where that is the reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -146,6 +152,7 @@ pub fn problem(error: Error, path: &str, request_id: &str, old: &HeaderMap) -> H
         instance: path.to_owned(),
         code: code.to_owned(),
         request_id: request_id.to_owned(),
+        differs_at: error.differs_at,
         errors: error
             .faults
             .into_iter()
@@ -153,10 +160,13 @@ pub fn problem(error: Error, path: &str, request_id: &str, old: &HeaderMap) -> H
             .collect(),
     };
     let mut answer = HttpResponse::build(status);
-    for name in [header::ALLOW, header::CONTENT_RANGE] {
+    for name in [header::ALLOW, header::CONTENT_RANGE, uploads::TUS_VERSION, uploads::TUS_MAX_SIZE] {
         if let Some(value) = old.get(&name) {
             answer.insert_header((name, value.clone()));
         }
+    }
+    if let Some(offset) = error.offset {
+        answer.insert_header((uploads::UPLOAD_OFFSET, offset.to_string()));
     }
     if let Some(seconds) = error.retry_after {
         answer.insert_header((header::RETRY_AFTER, seconds));

@@ -6,7 +6,7 @@ use actix_web::{
     FromRequest, HttpMessage, HttpRequest, ResponseError,
     body::{BoxBody, MessageBody},
     dev::{Payload, ServiceRequest, ServiceResponse},
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     middleware::Next,
     web::Data,
 };
@@ -15,6 +15,7 @@ use crate::{
     authorize::{Actor, Credential},
     clock,
     db::{
+        self,
         people::User,
         tokens::{self, Token},
     },
@@ -23,6 +24,7 @@ use crate::{
     web::{
         error::Error,
         request::{Asker, ClientAddress, RequestId},
+        uploads,
     },
 };
 
@@ -36,6 +38,10 @@ pub struct Caller {
     pub user: User,
     pub token: Token,
 }
+
+/// Whoever shows a token, a program's or one that carries on one upload.
+#[derive(Debug, Clone)]
+pub struct Bearer(pub Arc<Actor>);
 
 impl FromRequest for Caller {
     type Error = Error;
@@ -61,9 +67,12 @@ pub async fn require(
         None => Err(Error::unexpected("no service")),
     };
     match found {
-        Ok(caller) => {
-            request.extensions_mut().insert(Asker(caller.user.id));
-            request.extensions_mut().insert(caller);
+        Ok((bearer, caller)) => {
+            request.extensions_mut().insert(Asker(bearer.0.user));
+            request.extensions_mut().insert(bearer);
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
             Ok(next.call(request).await?.map_into_boxed_body())
         }
         Err(failed) => Ok(request.into_response(failed.error_response())),
@@ -79,11 +88,16 @@ fn shown(request: &ServiceRequest) -> Result<String, Error> {
         return Err(missing());
     }
     let token = token.trim_start();
-    if secret::is_program_token(token) { Ok(token.to_owned()) } else { Err(Error::token_invalid()) }
+    let is_token = secret::is_program_token(token) || uploads::is_here(request.path()) && secret::is_upload_token(token);
+    if is_token { Ok(token.to_owned()) } else { Err(Error::token_invalid()) }
 }
 
-async fn find(request: &ServiceRequest, service: &Service) -> Result<Caller, Error> {
-    let hash = secret::digest(&shown(request)?);
+async fn find(request: &ServiceRequest, service: &Service) -> Result<(Bearer, Option<Caller>), Error> {
+    let shown = shown(request)?;
+    let hash = secret::digest(&shown);
+    if secret::is_upload_token(&shown) {
+        return of_upload(request, service, hash).await;
+    }
     let found = service.db.read(move |conn| Ok::<_, Failure>(tokens::by_hash(conn, &hash)?)).await?;
     let now = clock::now();
     let alive = |(token, user): &(Token, User)| !user.disabled && now < token.expires_at;
@@ -102,5 +116,29 @@ async fn find(request: &ServiceRequest, service: &Service) -> Result<Caller, Err
         address: text(extensions.get::<ClientAddress>().map(|found| &found.0)),
         request_id: text(extensions.get::<RequestId>().map(|found| &found.0)),
     };
-    Ok(Caller { actor: Arc::new(actor), user, token })
+    let actor = Arc::new(actor);
+    Ok((Bearer(actor.clone()), Some(Caller { actor, user, token })))
+}
+
+/// A token that was made for one upload: it asks how far that has come, and sends its next bytes.
+async fn of_upload(request: &ServiceRequest, service: &Service, hash: String) -> Result<(Bearer, Option<Caller>), Error> {
+    let wanted = hash.clone();
+    let found = service.db.read(move |conn| Ok::<_, Failure>(db::uploads::handed_over(conn, &wanted, clock::now())?)).await?;
+    let Some((image, user)) = found else { return Err(Error::token_invalid()) };
+    let is_its = request.path() == format!("/uploads/{image}") && matches!(*request.method(), Method::GET | Method::PATCH);
+    if !is_its {
+        let sentence = "The token was made for one upload: it asks how far that has come, and sends its next bytes.";
+        return Err(Error::new(StatusCode::FORBIDDEN, "token.scope", "Not allowed", sentence));
+    }
+    let text = |found: Option<&String>| found.cloned().unwrap_or_default();
+    let extensions = request.extensions();
+    let actor = Actor {
+        user: user.id,
+        name: user.name.clone(),
+        device: secret::digest(&format!("upload {hash}")),
+        credential: Credential::Upload(hash),
+        address: text(extensions.get::<ClientAddress>().map(|found| &found.0)),
+        request_id: text(extensions.get::<RequestId>().map(|found| &found.0)),
+    };
+    Ok((Bearer(Arc::new(actor)), None))
 }

@@ -195,9 +195,15 @@ fn pending_cause(found: &Found) -> Cause {
         (Some(upload), Some(stopped)) => {
             let at = upload.stopped_at.map(|at| crate::clock::Timestamp::from_micros(at).words()).unwrap_or_default();
             let what = format!("{} {detail}", stopped.words()).trim_end().to_owned();
+            let kept = upload.expires_at().map(|until| {
+                let (kept, declared) = (size::words(upload.kept()), size::words(upload.declared()));
+                let percent = upload.percent().unwrap_or(0);
+                format!("{kept} of {declared} ({percent} %) are kept until {}. Choose the same file to go on.", until.words())
+            });
             let way_out = match stopped {
+                _ if kept.is_some() => format!("That was on {at}. {}", kept.unwrap_or_default()),
                 Stopped::Refused => "Nothing of it was kept. Choose another file, or delete the image.".to_owned(),
-                Stopped::NeverSent => "Choose the file and send it.".to_owned(),
+                Stopped::NeverSent | Stopped::Cancelled | Stopped::Expired => "Choose the file and send it.".to_owned(),
                 _ => format!("That was on {at}. Nothing of it was kept. Choose the file and send it again."),
             };
             (what, way_out)

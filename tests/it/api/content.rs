@@ -181,7 +181,7 @@ fn head(program: &Program, id: &str, framing: &str) -> String {
 }
 
 two_databases! {
-    async fn an_upload_that_breaks_in_the_middle_is_pending_and_leaves_nothing(start: Start) {
+    async fn an_upload_that_breaks_in_the_middle_is_pending_and_is_kept(start: Start) {
         let app = start.ready().await;
         let running = vmimg::app::start(app.service.clone()).await.unwrap();
         let program = app.program("images");
@@ -192,7 +192,15 @@ two_databases! {
         let image = program.get(&format!("/images/{id}")).await.json();
         assert_eq!(image["status"]["code"], "pending", "{image}");
         assert!(image["status"]["sentence"].as_str().unwrap().starts_with("The upload was interrupted."), "{image}");
-        eventually("the removal of its bytes", async || app.files().into_keys().all(|name| !name.ends_with(".part"))).await;
+        assert!(image["status"]["sentence"].as_str().unwrap().contains("are kept until"), "{image}");
+        // It can be gone on with by tus, or the file be put whole.
+        let offset = app.tus(&program).offset(&id).await;
+        assert!((1..=1_500_000).contains(&offset), "{offset}");
+        app.tus(&program).patch(&id, offset, &bytes[offset..]).await.expect(204);
+        assert_eq!(std::fs::read(app.file_of(&id)).unwrap(), bytes);
+        let id = program.announce("broken again", &bytes).await;
+        over_socket(running.address, head(&program, &id, &format!("Content-Length: {}", bytes.len())), bytes[..1_500_000].to_vec(), true).await;
+        eventually("the end of the transfer", async || app.count("uploads WHERE stopped = 'interrupted'") == 1).await;
         program.put(&id, &bytes).await.expect(200);
     }
 

@@ -225,8 +225,8 @@ two_databases! {
         let (stopped, lines) = app.events_of(program.request(Method::DELETE, &path).send()).await;
         let image = stopped.expect(200).json();
         assert_eq!(image["status"]["code"], "pending");
-        assert!(image["status"]["sentence"].as_str().unwrap().starts_with("The upload was interrupted. It was cancelled."), "{image}");
-        assert_eq!(lines, ["Ada stop_upload failed cancelled – The upload was interrupted. It was cancelled. 0 bytes had arrived."]);
+        assert!(image["status"]["sentence"].as_str().unwrap().starts_with("The upload was cancelled."), "{image}");
+        assert_eq!(lines, ["Ada stop_upload failed cancelled – The upload was cancelled. 0 bytes had arrived."]);
         let (again, lines) = app.events_of(program.request(Method::DELETE, &path).send()).await;
         again.expect(200);
         assert_eq!(lines, [""; 0]);

@@ -37,14 +37,21 @@ pub async fn look(app: &App, allowed: &[Left]) {
         assert_eq!(queued(), [""; 0], "jobs are queued");
     }
     if !left_alone(Left::Transfers) {
-        assert_eq!(app.count("images WHERE reserved_bytes > 0"), 0, "space is promised to nobody");
+        let kept = "EXISTS (SELECT 1 FROM uploads WHERE image_id = images.id AND expires_at IS NOT NULL)";
+        assert_eq!(app.count(&format!("images WHERE reserved_bytes > 0 AND NOT {kept}")), 0, "space is promised to nobody");
         assert_eq!(app.count("uploads WHERE lease_until IS NOT NULL"), 0, "a transfer has no end");
     }
     for place in app.texts("SELECT id || ' ' || path AS t FROM storages WHERE health = 'healthy'") {
         let (storage, root) = place.split_once(' ').unwrap();
         let root = Path::new(root);
         if !left_alone(Left::Transfers) {
-            assert_eq!(names(&root.join("staging")), [""; 0], "parts lie in {}", root.display());
+            // What was sent of an interrupted upload is kept, and nothing else.
+            let kept = app.texts(&format!(
+                "SELECT image_id || '.part' AS t FROM uploads JOIN images ON images.id = image_id WHERE storage_id = '{storage}' AND expires_at IS NOT NULL ORDER BY 1"
+            ));
+            let mut parts = names(&root.join("staging"));
+            parts.sort();
+            assert_eq!(parts, kept, "parts lie in {}", root.display());
         }
         let names = names(&root.join("images"));
         if !left_alone(Left::Files) {

@@ -14,6 +14,7 @@ pub mod program;
 pub mod routes;
 pub mod start;
 pub mod statements;
+pub mod tus;
 
 pub use app::App;
 pub use browser::{Answer, Browser};
@@ -22,3 +23,4 @@ pub use leftovers::Left;
 pub use page::Page;
 
 pub use start::Start;
+pub use tus::Tus;
