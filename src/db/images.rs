@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     domain::{
+        digest::{Expected, Verdict},
         ids::{ImageId, StorageId, UserId},
         image::{FileState, Kind, Shown, Stored},
         requirements::Requirements,
@@ -61,6 +62,10 @@ pub struct Image {
     pub created_by_name: String,
     /// Counts edits, so that one form does not undo another; what the service does with the file is no edit.
     pub version: i64,
+    /// What the digest of its file was said to be, as [`crate::domain::digest::Expected`] writes it.
+    pub expected_digest: Option<String>,
+    /// Whether it is, once that is known.
+    pub digest_state: Option<String>,
 }
 
 impl Image {
@@ -103,6 +108,7 @@ pub struct New {
     pub file_name: String,
     pub size_bytes: u64,
     pub reserved_bytes: u64,
+    pub expected_digest: Option<Expected>,
     pub created_by: Option<UserId>,
     pub created_by_name: String,
 }
@@ -116,6 +122,8 @@ pub struct Contents {
     pub label: Option<String>,
     pub publisher: Option<String>,
     pub boot: String,
+    /// Whether its digest is the expected one, where one was given.
+    pub verdict: Option<Verdict>,
 }
 
 /// What an edit changes.
@@ -191,7 +199,10 @@ pub fn insert(tx: &mut Tx<'_>, new: &New, now: Timestamp) -> DbResult<()> {
             images::status_since.eq(now.micros()),
             images::created_at.eq(now.micros()),
             images::created_by.eq(new.created_by.map(|user| user.to_string())),
-            images::created_by_name.eq(&new.created_by_name),
+            (
+                images::created_by_name.eq(&new.created_by_name),
+                images::expected_digest.eq(new.expected_digest.as_ref().map(ToString::to_string)),
+            ),
             images::version.eq(1),
         ))
         .execute(tx.conn())?;
@@ -258,6 +269,7 @@ pub fn publish(tx: &mut Tx<'_>, id: ImageId, fence: i64, contents: &Contents, no
             images::label.eq(&contents.label),
             images::publisher.eq(&contents.publisher),
             images::boot.eq(&contents.boot),
+            images::digest_state.eq(contents.verdict.map(Verdict::as_str)),
             images::file_state.eq(FileState::Sound.as_str()),
             images::file_checked_at.eq(now.micros()),
             images::reserved_bytes.eq(0),
@@ -316,6 +328,22 @@ pub fn edit(tx: &mut Tx<'_>, id: ImageId, version: i64, edit: &Edit) -> DbResult
             images::min_disk_gib.eq(edit.requirements.disk_gib),
             images::version.eq(version.saturating_add(1)),
         ))
+        .execute(tx.conn())?;
+    Ok(changed == 1)
+}
+
+/// What the digest of an image's file was said to be.
+pub fn expected_digest(conn: &mut Conn, id: ImageId) -> DbResult<Option<Expected>> {
+    let column: Option<Option<String>> =
+        images::table.filter(images::id.eq(id.to_string())).select(images::expected_digest).first(conn).optional()?;
+    Ok(column.flatten().and_then(|column| column.parse().ok()))
+}
+
+/// Sets what the digest of an image's file is said to be, and whether it is, where that is known; false if the image is not there.
+pub fn expect_digest(tx: &mut Tx<'_>, id: ImageId, expected: Option<&Expected>, verdict: Option<Verdict>) -> DbResult<bool> {
+    let there = images::id.eq(id.to_string()).and(images::status.ne(Stored::Deleting.as_str()));
+    let changed = diesel::update(images::table.filter(there))
+        .set((images::expected_digest.eq(expected.map(ToString::to_string)), images::digest_state.eq(verdict.map(Verdict::as_str))))
         .execute(tx.conn())?;
     Ok(changed == 1)
 }

@@ -7,6 +7,7 @@ pub mod audit;
 pub mod codes;
 pub mod creation;
 pub mod deletion;
+pub mod digest;
 pub mod ids;
 pub mod image;
 pub mod requirements;

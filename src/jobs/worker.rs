@@ -1,6 +1,9 @@
 //! Works off the queue: claim, do, report; what cannot be done is tried again later, ever more seldom, and waits for its storage.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -9,6 +12,7 @@ use crate::{
     db::{events, images, images::Found, jobs, jobs::Job, jobs::Kind, storages},
     domain::{
         audit::{Action, Entry, Object, ObjectKind},
+        digest::{Expected, Verdict},
         ids::JobId,
         image::{FileState, Stored},
         storage::Health,
@@ -146,6 +150,7 @@ async fn write_manifest(handle: &Handle, found: &Found) -> Result<(), Failure> {
         label: image.label.clone(),
         publisher: image.publisher.clone(),
         boot: image.boot.clone().unwrap_or_default(),
+        verdict: None,
     };
     let manifest = upload_image::manifest(found, &contents);
     Ok(handle.run(move |directory| directory.write_manifest(&manifest)).await?)
@@ -155,9 +160,29 @@ async fn write_manifest(handle: &Handle, found: &Found) -> Result<(), Failure> {
 async fn verify(service: &Service, handle: &Handle, found: &Found) -> Result<(), Failure> {
     let (image, size, expected) = (found.image.id, found.image.size(), found.image.sha256.clone().unwrap_or_default());
     let hour = Duration::from_secs(3_600);
-    let digest = handle.run_within(hour, move |directory| digest_of(directory, image)).await;
-    let state = match digest {
-        Ok((bytes, digest)) if bytes == size && digest == expected => FileState::Sound,
+    let said = found.image.expected_digest.as_ref().and_then(|said| said.parse::<Expected>().ok());
+    let wanted = said.filter(|said| matches!(said, Expected::Sha512(_)) && found.image.digest_state.is_none());
+    let also = wanted.is_some();
+    let digest = handle.run_within(hour, move |directory| {
+        let digest = digest_of(directory, image)?;
+        let more = match also {
+            true => {
+                let file = directory.open_file(image)?;
+                let read = |offset, buffer: &mut [u8]| {
+                    file.read_at(buffer, offset).map_err(|source| StorageError::Io { what: "read the file", source })
+                };
+                Some(upload_image::sha512_of(read, size)?)
+            }
+            false => None,
+        };
+        Ok((digest, more))
+    });
+    let mut verdict = None;
+    let state = match digest.await {
+        Ok(((bytes, digest), more)) if bytes == size && digest == expected => {
+            verdict = more.zip(wanted).map(|(has, said)| (if has == said.digits() { Verdict::Verified } else { Verdict::Mismatch }, said));
+            FileState::Sound
+        }
         Ok(_) => FileState::Changed,
         Err(StorageError::FileMissing) => FileState::Missing,
         Err(failed) => return Err(failed.into()),
@@ -167,6 +192,11 @@ async fn verify(service: &Service, handle: &Handle, found: &Found) -> Result<(),
         .db
         .write(move |tx| {
             let now = clock::now();
+            if let Some((verdict, said)) = verdict
+                && images::expected_digest(tx.conn(), image)?.as_ref() == Some(&said)
+            {
+                images::expect_digest(tx, image, Some(&said), Some(verdict))?;
+            }
             if state == FileState::Sound {
                 if images::record_look(tx, image, state, now)? && was != FileState::Sound {
                     let name = crate::db::name_of(tx.conn(), ObjectKind::Image, &image.to_string())?;

@@ -16,6 +16,7 @@ use crate::{
         access::Privilege,
         audit::{Action, Entry, Object, ObjectKind},
         creation,
+        digest::Expected,
         ids::{DraftId, ImageId, InstanceId, StorageId},
         image::Kind,
         requirements::{NOTHING, Requirements},
@@ -40,6 +41,8 @@ pub struct Answers {
     pub min_disk_gib: String,
     pub file_name: String,
     pub file_size: String,
+    /// What the digest of the file is said to be: alone, or a whole checksum list.
+    pub digest: String,
     /// The furthest step that has been reached: 1, 2 or 3.
     pub reached: u8,
 }
@@ -293,6 +296,7 @@ pub async fn create(service: &Service, actor: &Arc<Actor>, id: DraftId, file: &F
             return Ok(image);
         }
     }
+    let file_fault = file_fault.or_else(|| Expected::parse("digest", &wizard.answers.digest, &file.name).err());
     let plan_now = agreed(checked, file_fault)?;
     let (file, unfinished, instance) = (Announced::new(&file.name, bytes), service.config.max_unfinished, service.instance);
     authorize::write::<right::CreateImage, _>(&service.db, actor, plan_now.storage, move |tx, granted| {
@@ -315,6 +319,7 @@ pub async fn announce(service: &Service, actor: &Arc<Actor>, answers: Answers, f
     // The right comes first: who may not create images learns nothing about storages and names.
     may_begin(service, actor).await?;
     let file_fault = upload::check_file(file_name, Some(bytes), service.config.max_upload).err();
+    let file_fault = file_fault.or_else(|| Expected::parse("digest", &answers.digest, file_name).err());
     let asked = answers.clone();
     let plan = agreed(service.db.read(move |conn| plan(conn, &asked, Some(bytes))).await?, file_fault)?;
     let (file, unfinished, instance) = (Announced::new(file_name, bytes), service.config.max_unfinished, service.instance);
@@ -364,6 +369,7 @@ fn make(
     }
     // Everything once more, now that nobody else can take the space or the name.
     let plan = plan(tx.conn(), answers, Some(bytes))?.map_err(Failure::Invalid)?;
+    let expected = Expected::parse("digest", &answers.digest, &file.name)?;
     let image = ImageId::new();
     let new = images::New {
         id: image,
@@ -376,6 +382,7 @@ fn make(
         file_name: file.name,
         size_bytes: bytes,
         reserved_bytes: bytes,
+        expected_digest: expected,
         created_by: Some(actor.user),
         created_by_name: actor.name.clone(),
     };

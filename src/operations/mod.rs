@@ -14,6 +14,7 @@ pub mod delete_image;
 pub mod download_image;
 pub mod edit_image;
 pub mod edit_storage;
+pub mod expect_digest;
 pub mod forget_image;
 pub mod manage_clusters;
 pub mod manage_people;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use sha2::{Digest, Sha512};
 
 use super::{
     Failure, Service,
@@ -26,6 +27,7 @@ use crate::{
         access::Privilege,
         audit::{Action, Entry, Object, ObjectKind},
         creation,
+        digest::{Expected as ExpectedDigest, Verdict},
         ids::{ImageId, InstanceId},
         image::{Kind, Shown, Stored},
         size,
@@ -47,6 +49,8 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 const NOT_RECORDED: &str = "The database did not answer.";
 /// How long a file that is in place waits for a database that is busy.
 const RECORD_WITHIN: Duration = Duration::from_secs(60);
+/// Bytes read at once when a digest is compared.
+const READ: usize = 1 << 20;
 /// What is said of an upload whose connection broke.
 const CONNECTION_LOST: &str = "The connection was lost.";
 
@@ -444,6 +448,10 @@ impl Transfer {
             drop(part);
             return Err(self.stop(Stopped::Refused, detail.clone(), Failure::invalid("file", "upload.hash_mismatch", detail)).await);
         }
+        let (part, verdict) = match self.compare_digest(part, bytes, &sha256).await {
+            Ok(compared) => compared,
+            Err(failed) => return Err(failed),
+        };
         let looked = self
             .handle
             .run_within(PUBLISH_WITHIN, move |_| {
@@ -476,8 +484,44 @@ impl Transfer {
             label: label.title().map(str::to_owned),
             publisher: label.publisher.clone(),
             boot: boot.to_owned(),
+            verdict,
         };
         self.publish(part, contents).await
+    }
+
+    /// Compares the file with the digest that it was said to have, before anything parses it.
+    async fn compare_digest(&mut self, part: Part, bytes: u64, sha256: &[u8; 32]) -> Result<(Part, Option<Verdict>), Failure> {
+        let image = self.image;
+        let expected = self.service.db.read(move |conn| Ok::<_, Failure>(images::expected_digest(conn, image)?)).await;
+        let expected = match expected {
+            Ok(Some(expected)) => expected,
+            Ok(None) => return Ok((part, None)),
+            Err(failed) => {
+                self.end(Stopped::Interrupted, NOT_RECORDED.to_owned(), true).await;
+                return Err(failed);
+            }
+        };
+        let (part, has) = match &expected {
+            ExpectedDigest::Sha256(_) => (part, secret::hex(sha256)),
+            // Seldom asked for, and so not summed up on the way: the file is read once more.
+            ExpectedDigest::Sha512(_) => {
+                let read = self.handle.run_within(PUBLISH_WITHIN, move |_| {
+                    let digest = sha512_of(|offset, buffer| part.read_at(offset, buffer), bytes)?;
+                    Ok((part, digest))
+                });
+                match read.await {
+                    Ok(read) => read,
+                    Err(failed) => return Err(self.fail(ReceiveError::Storage(failed)).await),
+                }
+            }
+        };
+        if has == expected.digits() {
+            return Ok((part, Some(Verdict::Verified)));
+        }
+        drop(part);
+        let detail = format!("The file that arrived has the {} {has}, not the expected {}.", expected.algorithm(), expected.digits());
+        self.end(Stopped::Refused, detail.clone(), false).await;
+        Err(Failure::invalid("file", "upload.hash_mismatch", detail))
     }
 
     async fn publish(mut self, part: Part, contents: images::Contents) -> Result<(), Failure> {
@@ -742,6 +786,21 @@ impl Drop for KeepLease {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// The SHA-512 of so many bytes that are read by `read`, on the calling thread.
+pub fn sha512_of(read: impl Fn(u64, &mut [u8]) -> Result<usize, StorageError>, bytes: u64) -> Result<String, StorageError> {
+    let (mut hash, mut buffer, mut done) = (Sha512::new(), vec![0_u8; READ], 0_u64);
+    while done < bytes {
+        match read(done, &mut buffer)? {
+            0 => return Err(StorageError::WrongSize { has: done, should: bytes }),
+            count => {
+                hash.update(&buffer[..count]);
+                done += count as u64;
+            }
+        }
+    }
+    Ok(secret::hex(&hash.finalize()))
 }
 
 /// What is written beside the file.

@@ -29,7 +29,7 @@ use crate::{
     db::storages,
     domain::{
         access::Privilege,
-        creation,
+        creation, digest,
         ids::DraftId,
         image::Kind,
         size,
@@ -282,6 +282,7 @@ pub async fn submit_configuration(
     ] {
         *kept = bounded(fields.one(field)?, 1_024);
     }
+    answers.digest = bounded(fields.one("digest")?, digest::MOST_BYTES);
     let faults = Faults(configuration_faults(&service, &me.actor, &answers).await?);
     if faults.is_empty() {
         answers.reached = 3;
@@ -310,6 +311,10 @@ async fn configuration_faults(service: &Service, actor: &Arc<Actor>, answers: &A
     faults.extend(of_storage.await?);
     let system = create_image::parse_system(&answers.os, &answers.min_vcpu, &answers.min_memory_mib, &answers.min_disk_gib);
     faults.extend(system.err().unwrap_or_default());
+    // Which line of a list is the file's is known only with the file.
+    if !answers.file_name.is_empty() {
+        faults.extend(digest::Expected::parse("digest", &answers.digest, &answers.file_name).err());
+    }
     Ok(faults)
 }
 

@@ -78,6 +78,12 @@ pub const ALL: &[Problem] = &[
         "Virtual machines of the cluster use images on the datastore. Detach the images first.",
     ),
     of(
+        "digest.list",
+        422,
+        "The checksum list does not tell",
+        "The list is too long, has no line for the file, or several that differ. Give the digest of the file alone, or the right list.",
+    ),
+    of(
         "digest.syntax",
         400,
         "The digest cannot be read",

@@ -67,6 +67,7 @@ pub fn configure(app: &mut ServiceConfig) {
     app.service(resource("/images/{id}/check").post(show::check));
     app.service(resource("/images/{id}/preflight").post(content::preflight));
     app.service(resource("/images/{id}/content").get(content::show).post(content::submit));
+    app.service(resource("/images/{id}/digest").post(edit::expected_digest));
     app.service(resource("/images/{id}/upload/cancel").post(show::cancel_upload));
     app.service(resource("/images/{id}/download").get(content::download));
 

@@ -420,6 +420,8 @@ impl Asked {
             None => {
                 let mut text = |name: &str| take(name).unwrap_or_default();
                 let os = text("os");
+                let digest =
+                    [text("digest"), text("sha256"), text("sha512")].into_iter().find(|digest| !digest.is_empty()).unwrap_or_default();
                 For::New(Box::new(Answers {
                     name: text("name"),
                     note: text("note"),
@@ -429,6 +431,7 @@ impl Asked {
                     min_vcpu: text("min_vcpu"),
                     min_memory_mib: text("min_memory_mib"),
                     min_disk_gib: text("min_disk_gib"),
+                    digest,
                     ..Answers::default()
                 }))
             }

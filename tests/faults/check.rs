@@ -18,6 +18,7 @@ use nix::{
         time::{TimeSpec, TimeValLike},
     },
 };
+use sha2::{Digest, Sha256};
 
 use super::{
     client::Client,
@@ -91,11 +92,36 @@ fn leftovers(records: &mut Records) -> Vec<String> {
         left.extend(
             names(&Path::new(&storage.path).join("staging"))
                 .into_iter()
-                .filter(|name| name.ends_with(".part"))
+                .filter(|name| name.ends_with(".part") && !is_kept(name, &images))
                 .map(|name| format!("{}/staging/{name} was left", storage.path)),
         );
     }
     left
+}
+
+/// Whether this is the part of an interrupted upload that is kept for when it goes on.
+fn is_kept(name: &str, images: &[ImageRow]) -> bool {
+    images.iter().any(|image| image.kept.is_some() && name.strip_suffix(".part") == Some(image.id.as_str()))
+}
+
+/// What is kept of an interrupted upload is on its storage, and is what was sent: the running hash says so.
+fn kept(images: &[ImageRow], storages: &[StorageRow], faults: &mut Vec<String>) {
+    for image in images {
+        let (Some(kept), Some(state)) = (image.kept, &image.hash_state) else { continue };
+        let Some(storage) = storages.iter().find(|storage| storage.id == image.storage_id && storage.health == "healthy") else { continue };
+        let offset = u64::try_from(kept).unwrap();
+        let path = Path::new(&storage.path).join(format!("staging/{}.part", image.id));
+        let taken_back = fs::read(&path);
+        let Ok(bytes) = taken_back else {
+            faults.push(format!("{kept} bytes of {} are recorded as kept, and {} is not there", image.id, path.display()));
+            continue;
+        };
+        let expected = vmimg::storage::Checkpoint { offset, hash_state: state.clone() }.sha256();
+        let has = bytes.get(..usize::try_from(offset).unwrap()).map(|bytes| <[u8; 32]>::from(Sha256::digest(bytes)));
+        if expected.ok() != has {
+            faults.push(format!("{} of the {kept} bytes that are recorded of {} are not what was sent", bytes.len(), image.id));
+        }
+    }
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -114,6 +140,7 @@ pub fn everything(url: &str, ledger: &mut Ledger, client: &Client) -> Result<Loo
     let rows: BTreeMap<&str, &ImageRow> = images.iter().map(|row| (row.id.as_str(), row)).collect();
     let health: BTreeMap<&str, &str> = storages.iter().map(|storage| (storage.id.as_str(), storage.health.as_str())).collect();
     roaming(ledger, &health, &events, &mut faults);
+    kept(&images, &storages, &mut faults);
     let edits = the_ledger(ledger, &images, &health, client, &mut looked, &mut faults);
     // Rows that nobody asked for.
     let asked: BTreeSet<&str> = ledger.images.iter().filter_map(|image| image.id.as_deref()).collect();
@@ -122,7 +149,7 @@ pub fn everything(url: &str, ledger: &mut Ledger, client: &Client) -> Result<Loo
         if !(asked.contains(row.id.as_str()) || row.status == "deleting" && is_away) {
             faults.push(format!("image {} “{}” {} is in the records and nobody made it", row.id, row.name, row.status));
         }
-        if row.reserved_bytes != 0 {
+        if row.reserved_bytes != 0 && row.kept.is_none() {
             faults.push(format!("{} bytes are still promised to image {}", row.reserved_bytes, row.id));
         }
         if row.file_state != "sound" {
@@ -274,7 +301,9 @@ fn audit(events: &[EventRow], rows: &BTreeMap<&str, &ImageRow>, edits: &BTreeMap
         let next = match (event.action.as_str(), event.outcome.as_str(), *state) {
             ("create_image", "done", State::None) => State::Pending,
             ("begin_upload", "done", State::Pending) => State::Uploading,
+            ("continue_upload" | "take_over_upload", "done", State::Pending | State::Uploading) => State::Uploading,
             ("stop_upload", "failed", State::Pending | State::Uploading) => State::Pending,
+            ("stop_upload", "done", State::Pending) => State::Pending,
             ("refuse_file", "refused", State::Uploading) => State::Pending,
             ("complete_upload", "done", State::Uploading) => State::Available,
             ("delete_image", "done", State::Pending | State::Uploading | State::Available) => State::Deleted,
@@ -363,7 +392,7 @@ fn files(storage: &StorageRow, images: &[ImageRow], looked: &mut Looked, faults:
         for name in names(&root.join("images")).into_iter().filter(|name| !should.contains(name)) {
             faults.push(format!("{}/images/{name} is nobody's", storage.path));
         }
-        for name in names(&root.join("staging")).into_iter().filter(|name| !name.starts_with(".vmimg-")) {
+        for name in names(&root.join("staging")).into_iter().filter(|name| !name.starts_with(".vmimg-") && !is_kept(name, images)) {
             faults.push(format!("{}/staging/{name} was left", storage.path));
         }
     }

@@ -3,7 +3,7 @@
 
 use diesel::{
     Connection, QueryableByName, RunQueryDsl, sql_query,
-    sql_types::{BigInt, Nullable, Text},
+    sql_types::{BigInt, Binary, Nullable, Text},
 };
 use vmimg::db::Conn;
 
@@ -33,6 +33,11 @@ pub struct ImageRow {
     pub reserved_bytes: i64,
     #[diesel(sql_type = Nullable<Text>)]
     pub stopped: Option<String>,
+    /// Bytes of an interrupted upload that are kept, and the running hash there.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub kept: Option<i64>,
+    #[diesel(sql_type = Nullable<Binary>)]
+    pub hash_state: Option<Vec<u8>>,
 }
 
 /// One storage's row.
@@ -80,7 +85,8 @@ impl Records {
     /// Every image.
     pub fn images(&mut self) -> Vec<ImageRow> {
         self.load(
-            "SELECT i.id, i.name, i.note, i.status, i.storage_id, i.size_bytes, i.sha256, i.file_state, i.reserved_bytes, u.stopped \
+            "SELECT i.id, i.name, i.note, i.status, i.storage_id, i.size_bytes, i.sha256, i.file_state, i.reserved_bytes, u.stopped, \
+             CASE WHEN u.expires_at IS NOT NULL THEN u.offset_bytes END AS kept, u.hash_state \
              FROM images AS i LEFT JOIN uploads AS u ON u.image_id = i.id ORDER BY i.id",
         )
     }

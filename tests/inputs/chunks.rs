@@ -393,6 +393,38 @@ pub fn rows() -> Vec<Batch> {
         let act = about(move |id| ask("POST", format!("/uploads/{id}/proof")).body("application/json", body));
         rows.push(Row::new("B-R17", format!("a proof that is “{body:.20}”"), act, &[400, 422]).also(as_before));
     }
+    for (what, key, wrong) in [("SHA-256", "sha256", "0".repeat(64)), ("SHA-512", "sha512", "0".repeat(128))] {
+        let act: Act = Box::new(move |world| {
+            clear(world);
+            let asked = create(world, &file().len().to_string(), &[(key, &wrong)]);
+            Box::new(move |world| {
+                let made = asked.send(world);
+                let id = made.location().rsplit_once('/').unwrap().1.to_owned();
+                chunk(&id, 0, &file()).send(world)
+            })
+        });
+        rows.push(
+            Row::new("B-R18", format!("a file that has another {what}"), act, &[422])
+                .words(&["upload.hash_mismatch"])
+                .left(Left::Pending("refused")),
+        );
+    }
+    let digest = sha256(&file());
+    for (what, text, status) in [
+        ("with a digit too few", digest[1..].to_owned(), 422),
+        ("with a letter that is none", format!("g{}", &digest[1..]), 422),
+        ("that is a list without the file", format!("{digest}  y.iso"), 422),
+        ("of another algorithm", "d41d8cd98f00b204e9800998ecf8427e".to_owned(), 422),
+        ("in capitals, with spaces around", format!("  {} ", digest.to_uppercase()), 201),
+    ] {
+        let row = Row::new(
+            "B-R19",
+            format!("a digest {what}"),
+            announces(move |world| create(world, &file().len().to_string(), &[("sha256", &text)])),
+            &[status],
+        );
+        rows.push(if status == 201 { row.left(Left::Changed).also(ended_again) } else { row.words(&["digest."]) });
+    }
     let few = Batch {
         settings: &[("max_unfinished", "3")],
         rows: vec![
@@ -412,6 +444,13 @@ pub fn rows() -> Vec<Batch> {
         ],
     };
     vec![usual(rows), few]
+}
+
+/// The newest upload is ended.
+fn ended_again(world: &mut World, _: &Answer) -> Result<(), String> {
+    let id = world.newest();
+    let status = tus("DELETE", format!("/uploads/{id}")).send(world).status;
+    so(status == 204, || format!("it is ended by {status}"))
 }
 
 fn metadata_rows() -> Vec<Row> {

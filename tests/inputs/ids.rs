@@ -19,8 +19,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("B-A02", "there are no groups and no access entries yet; a person has one role for all things"),
     ("B-A03", "no page changes or removes people yet; the command line makes them"),
     ("B-A04", "no page gives rights yet"),
-    ("B-R18", "no upload announces a digest yet"),
-    ("B-R19", "no upload announces a digest yet"),
     ("Q", "the whole group: no base images and no machines' disks yet; B-Q01 and B-Q02 as an upload are rows of B-I13"),
     ("U", "the whole group: nothing is fetched from addresses yet"),
     ("S", "the whole group: storages are folders only; two paths of one folder and a foreign marker are rows of B-P05 and B-P08"),

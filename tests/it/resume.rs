@@ -514,4 +514,56 @@ two_databases! {
         client.patch(&id, 100_000, &bytes[100_000..]).await.expect(204);
         client.create(bytes.len(), &[("image", &id), ("filename", "a.iso")]).await.refused(409, "image.complete");
     }
+
+    async fn a_file_with_another_digest_than_the_expected_is_refused(start: Start) {
+        let app = start.ready().await;
+        let client = Tus::from(app.admin());
+        let bytes = iso_of("DIGEST", 100);
+        let storage = app.storage("local");
+        let sha512 = |bytes: &[u8]| vmimg::secret::hex(&<sha2::Sha512 as sha2::Digest>::digest(bytes));
+        let begin = async |name: &str, key: &str, digest: &str| {
+            let made = client.create(bytes.len(), &[("filename", "a.iso"), ("storage", &storage), ("name", name), (key, digest)]).await.expect(201);
+            made.header("location").rsplit_once("/uploads/").unwrap().1.to_owned()
+        };
+        for (n, broken) in [&sha256(&bytes)[1..], &format!("{}  b.iso", sha256(&bytes)), "x"].into_iter().enumerate() {
+            let answer = client.create(bytes.len(), &[("filename", "a.iso"), ("storage", &storage), ("name", "broken"), ("sha256", broken)]).await;
+            answer.refused(422, if n == 1 { "digest.list" } else { "digest.syntax" });
+        }
+        let list = format!("{}  b.iso\n{} *a.iso\n", sha256(b"b"), sha256(&bytes).to_uppercase());
+        for (n, (key, digest)) in [("sha256", sha256(&bytes)), ("digest", list), ("sha512", sha512(&bytes))].into_iter().enumerate() {
+            let id = begin(&format!("right {n}"), key, &digest).await;
+            client.patch(&id, 0, &bytes).await.expect(204);
+            app.admin().open(&format!("/images/{id}")).await.expect("verified: the file has it");
+        }
+        // What no parser has seen is refused by its digest.
+        let vhd = super::support::fixtures::vhd();
+        for (n, (key, digest)) in [("sha256", sha256(b"other")), ("sha512", sha512(b"other"))].into_iter().enumerate() {
+            let metadata = [("filename", "a.iso"), ("storage", &*storage), ("name", &*format!("wrong {n}")), (key, &*digest)];
+            let made = client.create(vhd.len(), &metadata).await.expect(201);
+            let id = made.header("location").rsplit_once("/uploads/").unwrap().1.to_owned();
+            client.patch(&id, 0, &vhd).await.refused(422, "upload.hash_mismatch");
+            assert_eq!((status(&app, &id), stopped(&app, &id), reserved(&app)), ("pending".to_owned(), "refused".to_owned(), 0));
+        }
+    }
+
+    async fn an_expected_digest_given_afterwards_marks_the_image(start: Start) {
+        let app = start.ready().await;
+        let bytes = iso_of("AFTER", 60);
+        let id = app.image("after", bytes.clone()).await;
+        let give = async |digest: &str| {
+            let answer = app.admin().post(&format!("/images/{id}/digest"), &[("digest", digest)]).await;
+            app.admin().follow(answer).await
+        };
+        give(&sha256(&bytes)).await.expect("has the expected digest").expect("verified: the file has it");
+        give(&sha256(b"other")).await.expect("has another digest than the expected one").expect("mismatch: the file has another one");
+        give("nonsense").await.expect("Give a SHA-256");
+        for (of, words) in [(&bytes[..], "verified: the file has it"), (b"other", "mismatch: the file has another one")] {
+            give(&vmimg::secret::hex(&<sha2::Sha512 as sha2::Digest>::digest(of))).await.expect("not compared yet");
+            app.work().await;
+            app.admin().open(&format!("/images/{id}")).await.expect(words).expect("Available");
+        }
+        give("").await.expect("none given");
+        let lines = app.events();
+        assert!(lines.iter().any(|line| line.starts_with("Ada edit_image done after – Expected SHA-256") && line.ends_with("the file has it.")), "{lines:?}");
+    }
 }

@@ -104,13 +104,26 @@ fn serve(recording: &Recording, binary: &Path, place: &Place, entries: u64) -> R
     Ok(wrong)
 }
 
+/// What is kept of an interrupted upload.
+#[derive(QueryableByName)]
+struct Kept {
+    #[diesel(sql_type = sql_types::Text)]
+    id: String,
+    #[diesel(sql_type = sql_types::Text)]
+    storage: String,
+    #[diesel(sql_type = sql_types::BigInt)]
+    offset_bytes: i64,
+    #[diesel(sql_type = sql_types::Binary)]
+    hash_state: Vec<u8>,
+}
+
 /// What is not as it should be in the end: transfers without an end, work that is not done, marks on files, files that are not records.
 fn left_over(records: &mut SqliteConnection) -> Result<Vec<String>> {
     let statement = "SELECT id || ' is ' || status AS t FROM images WHERE status IN ('uploading', 'deleting') \
                      UNION ALL SELECT 'the file of ' || id || ' is ' || file_state FROM images WHERE status = 'available' AND file_state <> 'sound' \
                      UNION ALL SELECT 'a job: ' || kind || ' ' || image_id || ' ' || COALESCE(error, '') FROM jobs \
                      UNION ALL SELECT 'the transfer of ' || image_id || ' has a lease' FROM uploads WHERE lease_until IS NOT NULL \
-                     UNION ALL SELECT id || ' has space promised' FROM images WHERE reserved_bytes > 0 \
+                     UNION ALL SELECT id || ' has space promised' FROM images WHERE reserved_bytes > 0 AND id NOT IN (SELECT image_id FROM uploads WHERE expires_at IS NOT NULL) \
                      UNION ALL SELECT 'storage ' || name || ' is degraded' FROM storages WHERE health = 'degraded' \
                      UNION ALL SELECT 'storage ' || name || ' has files that nobody knows' FROM storages WHERE health = 'healthy' AND unknown_files > 0 \
                      UNION ALL SELECT 'a foreign key points nowhere in ' || \"table\" FROM pragma_foreign_key_check";
@@ -118,6 +131,11 @@ fn left_over(records: &mut SqliteConnection) -> Result<Vec<String>> {
     let mut left: Vec<String> = found.into_iter().map(|word| word.t).collect();
     let healthy: Vec<Word> = sql_query("SELECT path AS t FROM storages WHERE health = 'healthy'").load(records)?;
     let images = rows(records)?;
+    let kept: Vec<Kept> = sql_query(
+        "SELECT i.id, s.path AS storage, u.offset_bytes, u.hash_state FROM uploads AS u JOIN images AS i ON i.id = u.image_id \
+         JOIN storages AS s ON s.id = i.storage_id WHERE u.expires_at IS NOT NULL",
+    )
+    .load(records)?;
     for Word { t: storage } in healthy {
         let here = images.iter().filter(|row| row.storage == storage && row.status == "available");
         let should: BTreeSet<String> = here.flat_map(|row| [format!("{}.iso", row.id), format!("{}.json", row.id)]).collect();
@@ -125,7 +143,19 @@ fn left_over(records: &mut SqliteConnection) -> Result<Vec<String>> {
         let is = names(&root.join("images"));
         left.extend(is.difference(&should).map(|name| format!("{storage}/images/{name} is nobody's")));
         left.extend(should.difference(&is).map(|name| format!("{storage}/images/{name} is missing")));
-        left.extend(names(&root.join("staging")).into_iter().map(|name| format!("{storage}/staging/{name} is left")));
+        // What was sent of an interrupted upload is kept, and is what the running hash was made of.
+        let mut parts = names(&root.join("staging"));
+        for kept in kept.iter().filter(|kept| kept.storage == storage) {
+            let name = format!("{}.part", kept.id);
+            let bytes = fs::read(root.join("staging").join(&name)).unwrap_or_default();
+            let (offset, hash_state) = (u64::try_from(kept.offset_bytes)?, kept.hash_state.clone());
+            let expected = vmimg::storage::Checkpoint { offset, hash_state }.sha256().ok().map(|digest| vmimg::secret::hex(&digest));
+            let has = bytes.get(..usize::try_from(offset)?).map(sha256);
+            if !parts.remove(&name) || expected != has {
+                left.push(format!("{offset} bytes of {} are recorded, and {} are there that are others or none", kept.id, bytes.len()));
+            }
+        }
+        left.extend(parts.into_iter().map(|name| format!("{storage}/staging/{name} is left")));
         let known = |name: &String| ["images", "staging", ".vmimg-storage.json"].contains(&name.as_str());
         // A look at the storage may be going on.
         let strange = names(root).into_iter().filter(|name| !known(name) && !name.starts_with(".vmimg-probe-"));

@@ -131,6 +131,9 @@ pub struct NewImage {
     min_vcpu: Option<u32>,
     min_memory_mib: Option<u32>,
     min_disk_gib: Option<u32>,
+    /// The SHA-256 or SHA-512 of the file, or a whole checksum list that names it; a file that has another one is refused.
+    #[schema(max_length = 65536)]
+    digest: Option<String>,
     #[serde(deserialize_with = "body::object")]
     file: NewFile,
 }
@@ -151,6 +154,7 @@ pub async fn create(request: HttpRequest, service: Data<Service>, caller: Caller
         min_vcpu: figure(new.min_vcpu),
         min_memory_mib: figure(new.min_memory_mib),
         min_disk_gib: figure(new.min_disk_gib),
+        digest: new.digest.unwrap_or_default(),
         ..create_image::Answers::default()
     };
     let id = create_image::announce(&service, &caller.actor, answers, &new.file.name, new.file.size).await?;

@@ -57,6 +57,10 @@ pub struct Image {
     /// SHA-256 of the file in lower-case hexadecimal digits, once it is complete.
     #[schema(example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     sha256: Option<String>,
+    /// What the digest of the file was said to be, as in `sha256:…` or `sha512:…`.
+    expected_digest: Option<String>,
+    /// Whether it is: `verified` or `mismatch`, once that is known.
+    digest_state: Option<String>,
     /// What the file is, as in `iso9660`.
     format: Option<String>,
     /// The volume label.
@@ -150,6 +154,8 @@ impl Image {
             min_disk_gib: image.min_disk_gib,
             size: image.size(),
             sha256: image.sha256.clone(),
+            expected_digest: image.expected_digest.clone(),
+            digest_state: image.digest_state.clone(),
             format: image.format.clone(),
             label: image.label.clone(),
             publisher: image.publisher.clone(),

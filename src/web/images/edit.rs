@@ -10,8 +10,8 @@ use askama::Template;
 use crate::{
     authorize::{self, right},
     db::images::Found,
-    domain::ids::ImageId,
-    operations::{Failure, Service, edit_image, edit_image::Typed, find_image, system_name},
+    domain::{digest::Verdict, ids::ImageId},
+    operations::{Failure, Service, edit_image, edit_image::Typed, expect_digest, find_image, system_name},
     web::{
         error::Error,
         form::Fields,
@@ -134,4 +134,21 @@ pub async fn submit(
     };
     let found = find(&service, &me, *id).await?;
     page(&request, &service, &me, &found, typed, faults, conflict)
+}
+
+/// `POST /images/{id}/digest`: what the digest of the file is said to be.
+pub async fn expected_digest(service: Data<Service>, me: SignedIn, id: Path<ImageId>, fields: Fields) -> Result<HttpResponse, Error> {
+    let here = format!("/images/{id}");
+    let flash = match expect_digest::run(&service, &me.actor, *id, fields.one("digest")?.to_owned()).await {
+        Ok((name, Some(Verdict::Verified))) => Flash::about("The file of ", here.clone(), &name, " has the expected digest."),
+        Ok((name, Some(Verdict::Mismatch))) => {
+            Flash::about("The file of ", here.clone(), &name, " has another digest than the expected one.").bad()
+        }
+        Ok((name, None)) => {
+            Flash::about("The expected digest of ", here.clone(), &name, " is kept. It is compared as soon as that can be.")
+        }
+        Err(failed @ Failure::Invalid(_)) => Flash::plain(&failed.to_string(), "", "").bad(),
+        Err(failed) => return Err(failed.into()),
+    };
+    Ok(see_other(&service.config, &here, Some(&flash)))
 }

@@ -47,6 +47,9 @@ pub struct Details {
     pub file_name: String,
     pub checked: Option<Moment>,
     pub storage_words: String,
+    /// The digest that the file was said to have, and whether it has it: `verified`, `mismatch`, or not known yet.
+    pub expected_digest: String,
+    pub digest_state: String,
 }
 
 #[derive(Template)]
@@ -119,6 +122,8 @@ pub async fn overview(request: HttpRequest, service: Data<Service>, me: SignedIn
             file_name: stored.file_name.clone(),
             checked: stored.file_checked_at.map(|at| crate::clock::Timestamp::from_micros(at).into()),
             storage_words: storage_words(&found),
+            expected_digest: stored.expected_digest.clone().unwrap_or_default(),
+            digest_state: stored.digest_state.clone().unwrap_or_default(),
         },
         cause: cause(&found),
         can_send: upload_image::may_begin(&found).is_ok(),
