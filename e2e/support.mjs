@@ -7,3 +7,4 @@ export * from './support/console.mjs';
 export * from './support/client.mjs';
 export * from './support/wizard.mjs';
 export * from './support/routes.mjs';
+export * from './support/proxy.mjs';

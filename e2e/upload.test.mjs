@@ -5,19 +5,12 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
   axe, chooseSystem, create, createInBrowser, fillConfiguration, fileField, fillGeneral, flash, launch, main, makeIso, noCspViolations, screenshot,
-  sha256, sha256sum, signedInPage, sleep, startConsole, storageChoice, until, waitForStatus,
+  sha256, sha256sum, signedInPage, sleep, startConsole, storageChoice, throttle, until, waitForStatus,
 } from './support.mjs';
 
 const GIB = 2 ** 30;
 const cause = (page) => main(page).locator('#cause');
 const parts = (folder) => readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => entry.name);
-
-/** Makes the page's uploads slow. @param {import('playwright-core').Page} page @param {number} bytesPerSecond 0: as fast as can be */
-async function throttle(page, bytesPerSecond) {
-  const session = await page.context().newCDPSession(page);
-  await session.send('Network.enable');
-  await session.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: bytesPerSecond || -1 });
-}
 
 describe('uploads', () => {
   let server, client, browser, page;

@@ -7,7 +7,8 @@ import { ROOT } from './server.mjs';
 const ARGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage'];
 
-export const launch = () => chromium.launch({ executablePath: process.env.VMIMG_CHROMIUM ?? '/usr/bin/chromium', args: ARGS });
+/** @param {string[]} [more] arguments of the browser */
+export const launch = (more = []) => chromium.launch({ executablePath: process.env.VMIMG_CHROMIUM ?? '/usr/bin/chromium', args: [...ARGS, ...more] });
 
 /** What each page did that it should not. @type {WeakMap<import('playwright-core').Page, string[]>} */
 const faults = new WeakMap();
@@ -51,6 +52,22 @@ function watch(page, origin) {
 /** What the page did that it should not, since the last call. @param {import('playwright-core').Page} page @returns {string[]} */
 export function faultsOf(page) {
   return (faults.get(page) ?? []).splice(0);
+}
+
+/** @type {WeakMap<import('playwright-core').Page, import('playwright-core').CDPSession>} */
+const sessions = new WeakMap();
+
+/** Makes the page's uploads slow. @param {import('playwright-core').Page} page @param {number} bytesPerSecond 0: as fast as can be */
+export const throttle = (page, bytesPerSecond) => network(page, { uploadThroughput: bytesPerSecond || -1 });
+/** Pulls the page's cable. @param {import('playwright-core').Page} page */
+export const unplug = (page) => network(page, { offline: true });
+
+async function network(page, conditions) {
+  // One session for each page: what each sets, holds until it ends.
+  const session = sessions.get(page) ?? await page.context().newCDPSession(page);
+  sessions.set(page, session);
+  await session.send('Network.enable');
+  await session.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1, ...conditions });
 }
 
 /** A picture for README.md, taken only when asked for. */

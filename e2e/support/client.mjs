@@ -86,6 +86,18 @@ export class Client {
   /** Another device of the same person. */
   another() { return new Client(this.server).signIn(); }
 
+  /** Makes a token for a program. @param {string[]} scopes */
+  async token(...scopes) {
+    const { fields } = await this.form('/account/tokens', /tokens/);
+    const body = new URLSearchParams({ ...fields, name: scopes.join(' '), days: '30' });
+    body.delete('scope');
+    for (const scope of scopes) body.append('scope', scope);
+    const answer = await this.post('/account/tokens', body);
+    const [, token] = /id="token">([^<]+)</.exec(await answer.text()) ?? [];
+    assert.ok(token, `a token for ${scopes}`);
+    return token;
+  }
+
   storageId(name) {
     const id = this.server.sql(`SELECT id FROM storages WHERE name = '${name}'`);
     assert.match(id, /^[0-9a-f-]{36}$/, `the storage ${name} is there`);

@@ -91,10 +91,10 @@ export async function expectErrors(page, expected, { focus = true } = {}) {
   }
 }
 
-/** A page in which a client's person is signed in. @param {import('playwright-core').Browser} browser @param {import('./client.mjs').Client} client */
-export async function signedInPage(browser, client, options = {}) {
-  const page = await newPage(browser, client.server, options);
-  await page.context().addCookies([...client.cookies].map(([name, value]) => ({ name, value, url: client.server.url })));
+/** A page in which a client's person is signed in; url: of a proxy before the server. @param {import('playwright-core').Browser} browser @param {import('./client.mjs').Client} client */
+export async function signedInPage(browser, client, { url = client.server.url, ...options } = {}) {
+  const page = await newPage(browser, { url }, options);
+  await page.context().addCookies([...client.cookies].map(([name, value]) => ({ name, value, url })));
   return page;
 }
 

@@ -26,7 +26,7 @@ export async function until(what, check, within = 15_000) {
   }
 }
 
-function freePort() {
+export function freePort() {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);

@@ -1,0 +1,401 @@
+// Uploads that cannot be lost: paused, cut off, killed, loaded again, signed out, in two tabs, on two devices, without a secure context.
+import assert from 'node:assert/strict';
+import { copyFileSync, openSync, readFileSync, statSync, truncateSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import {
+  axe, faultsOf, launch, main, makeIso, newPage, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signIn, signedInPage, sleep, startConsole,
+  submitSignIn, throttle, unplug, until, waitForStatus,
+} from './support.mjs';
+
+const MIB = 2 ** 20;
+const bar = (page) => main(page).locator('.upload');
+const text = (page) => main(page).locator('[data-progress-text]');
+const cause = (page) => main(page).locator('#cause');
+const tray = (page) => page.getByRole('complementary', { name: 'Transfers' });
+const button = (page, name) => bar(page).getByRole('button', { name, exact: true });
+const isAvailable = (page, within = 60_000) => page.locator('h1 .status', { hasText: 'Available' }).waitFor({ timeout: within });
+
+describe('uploads that cannot be lost', () => {
+  let server, client, browser, page, iso, sha;
+  before(async () => {
+    ({ server, client } = await startConsole());
+    browser = await launch();
+    iso = makeIso(join(server.folder, 'large.iso'), { mib: 24 });
+    sha = sha256sum(iso);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+  beforeEach(async () => {
+    await page?.context().close();
+    page = await signedInPage(browser, client);
+  });
+
+  /** What the service says of an upload. */
+  const state = async (path, who = client) => (await who.fetch(path.replace('/images/', '/uploads/'), { headers: { Accept: 'application/json' } })).json();
+
+  /** An image whose file is being sent from the page. @param {string} name @param {number} rate bytes a second */
+  async function begin(name, rate, at = page, who = client) {
+    const { image } = await who.createRecord({ name, iso });
+    await at.goto(image);
+    await main(at).getByLabel('Image file').setInputFiles(iso);
+    await main(at).locator('[data-file-note][data-state=good]').waitFor();
+    await throttle(at, rate);
+    await main(at).getByRole('button', { name: 'Send the file' }).click();
+    await text(at).waitFor();
+    return image;
+  }
+  /** Waits until so much is sent, in per cent. */
+  const sent = (at, percent) => at.waitForFunction((wanted) => Number(/(\d+) %/.exec(document.querySelector('[data-progress-text]')?.textContent ?? '')?.[1]) >= wanted, percent);
+  /** A file of the same size that differs at one byte. */
+  function other(at) {
+    const path = join(server.folder, 'other.iso');
+    copyFileSync(iso, path);
+    writeSync(openSync(path, 'r+'), Buffer.from([readFileSync(iso)[at] ^ 1]), 0, 1, at);
+    return path;
+  }
+  const arrived = async (at) => {
+    await isAvailable(at);
+    assert.equal((await at.locator('#sha256').innerText()).trim(), sha);
+  };
+
+  test('UX 49: progress has a name, bytes, per cent, speed and time left; is said at most every 10 %; the title leads with it', async () => {
+    await page.addInitScript(() => {
+      globalThis.said = [];
+      new MutationObserver(() => {
+        for (const region of document.querySelectorAll('[aria-live]')) if (region.textContent && region.textContent !== globalThis.said.at(-1)) globalThis.said.push(region.textContent);
+      }).observe(document, { subtree: true, childList: true, characterData: true });
+    });
+    const path = await begin('progress', 4 * MIB);
+    await text(page).filter({ hasText: /^[\d.]+( MiB| KiB)? of 24\.\d MiB · \d+ % · [\d.]+ MiB\/s · about \d+ s left$/ }).waitFor();
+    assert.equal(await page.getByRole('progressbar', { name: /Upload/ }).count(), 1);
+    assert.match(await page.title(), /^\d+ % – progress – Images – vmimg$/);
+    await axe(page);
+    await screenshot(page, 'upload-running');
+    await arrived(page);
+    const steps = (await page.evaluate(() => globalThis.said)).map((words) => /(\d+) % sent/.exec(words)?.[1]).filter(Boolean).map(Number);
+    assert.ok(steps.length >= 2 && steps.length <= 9, `said: ${steps}`);
+    steps.reduce((before, step) => { assert.ok(step >= before + 10, `said: ${steps}`); return step; }, 0);
+    assert.match(await page.title(), /^progress – Images – vmimg$/);
+    noCspViolations(page, path);
+  });
+
+  test('UX 50: Pause, Resume and Cancel by keyboard; Cancel says what happens to the part that was sent', async () => {
+    const path = await begin('by keyboard', 2 * MIB);
+    await sent(page, 15);
+    await button(page, 'Pause').focus();
+    await page.keyboard.press('Enter');
+    await text(page).filter({ hasText: /^Paused at \d+ %\. .* are kept until \d+ \w+\.$/ }).waitFor();
+    await until('the service to know', async () => (await state(path)).status === 'pending');
+    const { offset } = await state(path);
+    assert.ok(offset > 0, 'what was sent is kept');
+    await sleep(1200);
+    assert.equal((await state(path)).offset, offset, 'nothing moves');
+    assert.ok(await button(page, 'Resume').evaluate((el) => el === document.activeElement), 'the focus stays on the button');
+    await axe(page);
+    await page.keyboard.press('Space');
+    await until('it to go on', async () => (await state(path)).offset > offset);
+    await button(page, 'Pause').focus();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    const question = page.getByRole('dialog', { name: 'Cancel this upload?' });
+    assert.match(await question.innerText(), /of 24\.\d MiB already sent are thrown away[\s\S]*Pause/);
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Keep sending', 'the focus is on the harmless answer');
+    await page.keyboard.press('Escape');
+    await question.waitFor({ state: 'hidden' });
+    await button(page, 'Cancel upload').focus();
+    await page.keyboard.press('Enter');
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await waitForStatus(page, path, 'Pending');
+    await cause(page).filter({ hasText: /cancelled/ }).waitFor();
+    assert.equal((await state(path)).offset, 0);
+    await throttle(page, 0);
+    await main(page).getByLabel('Image file').setInputFiles(iso);
+    await main(page).getByRole('button', { name: 'Send the file' }).click();
+    await arrived(page);
+  });
+
+  test('UX 51: without a network it waits, says when it tries again, and goes on where the service is', async () => {
+    const path = await begin('no network', 2 * MIB);
+    await sent(page, 20);
+    await unplug(page);
+    await text(page).filter({ hasText: /^Waiting for connection… next try in \d+ s\. \d+ % is sent\.$/ }).waitFor({ timeout: 20_000 });
+    await axe(page);
+    await screenshot(page, 'upload-waiting');
+    await sleep(20_000);
+    await text(page).filter({ hasText: /Waiting for connection… next try in/ }).waitFor();
+    const before = (await state(path)).offset;
+    await throttle(page, 2 * MIB);
+    await text(page).filter({ hasText: /left$/ }).waitFor({ timeout: 10_000 });
+    assert.ok(before > 0);
+    await throttle(page, 0);
+    await arrived(page);
+  });
+
+  test('UX 52: the service is killed and started again: at most one piece is sent again', async () => {
+    await page.addInitScript(() => {
+      globalThis.out = 0;
+      const { open } = XMLHttpRequest.prototype;
+      XMLHttpRequest.prototype.open = function (...how) {
+        let before = 0;
+        this.upload.addEventListener('progress', ({ loaded }) => { globalThis.out += loaded - before; before = loaded; });
+        return open.apply(this, how);
+      };
+    });
+    await begin('killed', 3 * MIB);
+    await sent(page, 40);
+    await server.end('SIGKILL');
+    await text(page).filter({ hasText: /Waiting for connection/ }).waitFor({ timeout: 15_000 });
+    await sleep(1500);
+    await server.start();
+    await throttle(page, 0);
+    await arrived(page);
+    const again = await page.evaluate(() => globalThis.out) - statSync(iso).size;
+    assert.ok(again <= 8 * MIB, `${again} bytes were sent again`);
+  });
+
+  test('UX 53, 33: loading again asks; the page then says what was received, refuses another file with the place, and goes on with the right one', async () => {
+    const path = await begin('loaded again', 2 * MIB);
+    await sent(page, 60);
+    await main(page).getByRole('heading', { level: 2 }).first().click();
+    const dialog = page.waitForEvent('dialog');
+    const reloaded = page.reload();
+    const asked = await dialog;
+    assert.equal(asked.type(), 'beforeunload');
+    await asked.accept();
+    await reloaded;
+    await throttle(page, 0);
+    await waitForStatus(page, path, 'Pending', 70_000);
+    assert.match(await cause(page).innerText(), /\d+ % received\.[\s\S]*interrupted[\s\S]*of 24\.\d MiB are on “isos”, kept until \d+ \w+ \d{4}/);
+    assert.match(await cause(page).innerText(), /begun with “large\.iso”/);
+    await axe(page);
+    await screenshot(page, 'upload-stopped');
+    const field = page.getByLabel('Choose the file and go on');
+    const short = join(server.folder, 'short.iso');
+    copyFileSync(iso, short);
+    truncateSync(short, 10 * MIB);
+    await field.setInputFiles(short);
+    await cause(page).getByText(/This is another file: it has 10 MiB, and the one that was begun with has 24\.\d MiB/).waitFor();
+    await field.setInputFiles(other(5 * MIB + 3));
+    const refusal = main(page).locator('[data-upload-refused]');
+    await refusal.filter({ hasText: /another file: it differs from what was sent at 4 MiB \(byte 4,194,304\)\. Nothing was sent/ }).waitFor();
+    assert.ok(await refusal.evaluate((el) => el === document.activeElement), 'the refusal has the focus');
+    await axe(page);
+    const { offset } = await state(path);
+    assert.ok(offset >= 10 * MIB, 'nothing is lost by it');
+    let first = null;
+    page.on('request', (request) => { if (request.method() === 'PATCH') first ??= Number(request.headers()['upload-offset']); });
+    await page.getByLabel('Choose the file and go on').setInputFiles(iso);
+    await arrived(page);
+    assert.equal(first, offset, 'it went on where it was');
+    noCspViolations(page);
+  });
+
+  test('UX 53: where the browser keeps a handle of the file, one click goes on after loading again', async () => {
+    await page.addInitScript(() => {
+      globalThis.showOpenFilePicker = async () => [await (await navigator.storage.getDirectory()).getFileHandle('kept.iso')];
+    });
+    const { image } = await client.createRecord({ name: 'one click', iso });
+    await page.goto(image);
+    // The browser's own private folder gives true handles, without a dialog that no test can press.
+    const bytes = readFileSync(iso).toString('base64');
+    await page.evaluate(async (base64) => {
+      const file = await (await navigator.storage.getDirectory()).getFileHandle('kept.iso', { create: true });
+      const stream = await file.createWritable();
+      await stream.write(Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)));
+      await stream.close();
+    }, bytes);
+    await main(page).getByLabel('Image file').click();
+    await main(page).locator('[data-file-note][data-state=good]').waitFor();
+    await throttle(page, 2 * MIB);
+    await main(page).getByRole('button', { name: 'Send the file' }).click();
+    await sent(page, 30);
+    page.once('dialog', (dialog) => dialog.accept());
+    await page.reload();
+    await throttle(page, 0);
+    await waitForStatus(page, image, 'Pending', 70_000);
+    await cause(page).getByRole('button', { name: 'Go on with “kept.iso”' }).click();
+    await arrived(page);
+  });
+
+  test('UX 54: a second tab says that it is running in another tab; the tray shows it there too', async () => {
+    const path = await begin('two tabs', MIB);
+    const second = await newPage(browser, server, { context: page.context() });
+    await second.goto(path);
+    await main(second).getByText('It is running in another tab of this browser.').waitFor();
+    await text(second).filter({ hasText: /\d+ % · / }).waitFor();
+    assert.equal(await main(second).getByRole('button', { name: /Pause|Resume|Cancel|Go on/ }).count(), 0, 'no controls');
+    await axe(second);
+    await second.goto('/settings');
+    await tray(second).getByText('It is running in another tab.').waitFor();
+    await tray(second).getByText(/\d+ %/).first().waitFor();
+    await axe(second);
+    noCspViolations(second);
+    await second.close();
+    await throttle(page, 0);
+    await arrived(page);
+  });
+
+  test('UX 54, 37: another device sees live progress, no controls, and Delete disabled with the reason; it takes over when the first is gone', async () => {
+    const path = await begin('two devices', MIB);
+    const device = await client.another(), theirs = await signedInPage(browser, device);
+    await sent(page, 10);
+    await theirs.goto(path);
+    await main(theirs).getByText(/being uploaded from another device/i).first().waitFor();
+    const seen = await text(theirs).innerText();
+    await until('its progress to move', async () => await text(theirs).innerText() !== seen);
+    assert.equal(await main(theirs).getByRole('button', { name: /Pause|Resume|Cancel|Choose the file/ }).count(), 0);
+    const deletion = main(theirs).getByRole('button', { name: 'Delete' });
+    assert.equal(await deletion.getAttribute('aria-disabled'), 'true');
+    assert.match(await theirs.locator('#why-delete').innerText(), /being uploaded from another device/);
+    await axe(theirs);
+    await main(page).getByRole('link', { name: 'Delete' }).waitFor();
+    page.once('dialog', (dialog) => dialog.accept());
+    await page.close({ runBeforeUnload: false });
+    await waitForStatus(theirs, path, 'Pending', 70_000);
+    await cause(theirs).filter({ hasText: /\d+ % received/ }).waitFor();
+    await theirs.getByLabel('Choose the file and go on').setInputFiles(iso);
+    await arrived(theirs);
+    noCspViolations(theirs);
+    await theirs.context().close();
+  });
+
+  test('UX 55: a session that ends in mid-upload is said; signing in in a new tab and Resume go on without the file', async () => {
+    const path = await begin('signed out', 2 * MIB);
+    await sent(page, 15);
+    server.sql('DELETE FROM sessions');
+    await text(page).filter({ hasText: /^You are signed out\. \d+ % is sent and kept/ }).waitFor({ timeout: 30_000 });
+    await axe(page);
+    const opened = page.context().waitForEvent('page');
+    await bar(page).getByRole('link', { name: 'Sign in in a new tab' }).click();
+    const tab = await opened;
+    tab.setDefaultTimeout(10_000);
+    await tab.waitForURL(/sign-in/);
+    await submitSignIn(tab);
+    await tab.waitForURL(/\/images/);
+    await throttle(page, 0);
+    const resume = button(page, 'Resume');
+    if (await resume.isVisible()) await resume.click().catch(() => {});
+    await arrived(page);
+    await tab.close();
+    await client.signIn();
+    assert.equal((await state(path)).status, 'available');
+  });
+
+  test('UX 28, 53: the tray follows through the console, with its controls; several uploads run side by side', async () => {
+    const first = await begin('side one', MIB);
+    const { image: second } = await client.createRecord({ name: 'side two', iso });
+    // Soft: the document stays.
+    await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Images', exact: true }).click();
+    await main(page).getByRole('link', { name: 'side two' }).click();
+    await main(page).getByLabel('Image file').setInputFiles(iso);
+    await main(page).getByRole('button', { name: 'Send the file' }).click();
+    await text(page).waitFor();
+    await tray(page).getByRole('link', { name: 'side one' }).waitFor();
+    await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name: 'Settings', exact: true }).click();
+    await main(page).getByRole('heading', { level: 1, name: 'Settings' }).waitFor();
+    assert.equal(await tray(page).getByRole('progressbar').count(), 2);
+    await tray(page).getByText('2 uploads').waitFor();
+    const group = tray(page).getByRole('group', { name: /side two/ });
+    await group.getByRole('button', { name: 'Pause' }).press('Enter');
+    await tray(page).getByText(/^Paused at/).waitFor();
+    await axe(page);
+    await screenshot(page, 'tray');
+    for (const [theme, width] of [['dark', 1280], ['light', 320], ['dark', 320]]) {
+      await page.emulateMedia({ colorScheme: theme });
+      await page.setViewportSize({ width, height: 800 });
+      await axe(page, `the tray, ${theme}, ${width} px`);
+      await onlyTablesScroll(page);
+    }
+    await page.setViewportSize({ width: 1280, height: 900 });
+    const summary = tray(page).locator('summary');
+    await summary.press('Enter');
+    assert.equal(await group.isVisible(), false, 'folded away');
+    await summary.press('Enter');
+    await group.getByRole('button', { name: 'Resume' }).press('Enter');
+    await throttle(page, 0);
+    for (const path of [first, second]) await until(`${path} to arrive`, async () => (await state(path)).status === 'available', 60_000);
+    await tray(page).getByText(/has arrived/).first().waitFor();
+    noCspViolations(page);
+  });
+
+  test('UX 53: without a secure context the proof is computed by the page, and the page says that it takes longer', async () => {
+    const plain = await launch(['--host-resolver-rules=MAP vmimg.test 127.0.0.1']);
+    try {
+      const there = { url: server.url.replace('127.0.0.1', 'vmimg.test') }, at = await newPage(plain, there);
+      await signIn(at);
+      assert.equal(await at.evaluate(() => isSecureContext), false);
+      const { image } = await client.createRecord({ name: 'plain http', iso });
+      await at.goto(image);
+      await main(at).getByLabel('Image file').setInputFiles(iso);
+      await throttle(at, 3 * MIB);
+      await main(at).getByRole('button', { name: 'Send the file' }).click();
+      await sent(at, 50);
+      at.once('dialog', (dialog) => dialog.accept());
+      await at.reload();
+      await throttle(at, 0);
+      await waitForStatus(at, image, 'Pending', 70_000);
+      await at.evaluate(() => {
+        globalThis.seen = new Set();
+        new MutationObserver(() => globalThis.seen.add(document.querySelector('[data-progress-text]')?.textContent)).observe(document, { subtree: true, childList: true, characterData: true });
+      });
+      await at.getByLabel('Choose the file and go on').setInputFiles(iso);
+      await arrived(at);
+      assert.ok((await at.evaluate(() => [...globalThis.seen])).some((words) => /Comparing the file with what was sent: .*takes longer here, because the page was not opened by https/.test(words)));
+      assert.deepEqual(faultsOf(at).filter((fault) => !/request to/.test(fault)), []);
+    } finally { await plain.close(); }
+  });
+
+  test('UX 33: the page gives a ready-made command for another machine, with a button that copies it', async () => {
+    const path = await begin('handed over', 2 * MIB);
+    await sent(page, 20);
+    await button(page, 'Pause').click();
+    page.once('dialog', (dialog) => dialog.accept());
+    await page.reload();
+    await throttle(page, 0);
+    await waitForStatus(page, path, 'Pending', 70_000);
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await cause(page).getByRole('button', { name: 'Go on from another machine' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Go on from another machine' });
+    const command = (await dialog.locator('#hand-over-command').innerText()).trim();
+    assert.match(command, /curl /);
+    assert.match(await dialog.innerText(), /Any other tus client works as well/);
+    await axe(page);
+    await screenshot(page, 'upload-handover');
+    await dialog.getByRole('button', { name: 'Copy command' }).click();
+    assert.equal((await page.evaluate(() => navigator.clipboard.readText())).trim(), command);
+    await page.keyboard.press('Escape');
+    for (const [theme, width] of [['dark', 1280], ['light', 320], ['dark', 320]]) {
+      await page.emulateMedia({ colorScheme: theme });
+      await page.setViewportSize({ width, height: 800 });
+      await axe(page, `an upload that stopped, ${theme}, ${width} px`);
+      await onlyTablesScroll(page);
+    }
+    await page.setViewportSize({ width: 1280, height: 900 });
+    await cause(page).getByRole('button', { name: 'Start again' }).click();
+    const question = page.getByRole('dialog', { name: 'Start again from the beginning?' });
+    assert.match(await question.innerText(), /of 24\.\d MiB that the storage holds are thrown away/);
+    await question.getByRole('button', { name: 'Start again' }).click();
+    await main(page).getByLabel('Image file').setInputFiles(iso);
+    await main(page).getByRole('button', { name: 'Send the file' }).click();
+    await arrived(page);
+  });
+
+  test('UX 33, 53: without scripts the page says the same, and the plain form sends the whole file', async () => {
+    const path = await begin('without scripts', 2 * MIB);
+    await sent(page, 20);
+    await button(page, 'Pause').click();
+    await until('it to be Pending', async () => (await state(path)).status === 'pending');
+    const plain = await signedInPage(browser, client, { javaScript: false });
+    await plain.goto(path);
+    assert.match(await cause(plain).innerText(), /\d+ % received[\s\S]*kept until[\s\S]*Without scripts the whole file is sent again/);
+    await main(plain).getByLabel('Image file').setInputFiles(iso);
+    await main(plain).getByRole('button', { name: 'Send the file' }).click();
+    await waitForStatus(plain, path, 'Available', 40_000);
+    assert.equal((await plain.locator('#sha256').innerText()).trim(), sha);
+    await plain.context().close();
+  });
+});
