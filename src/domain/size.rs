@@ -17,6 +17,15 @@ pub fn words(bytes: u64) -> String {
     }
 }
 
+/// `3.2 of 4.7 GiB`: in one unit where both have the same.
+pub fn part(part: u64, whole: u64) -> String {
+    let (part, whole) = (words(part), words(whole));
+    match (part.split_once(' '), whole.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {whole}"),
+        _ => format!("{part} of {whole}"),
+    }
+}
+
 /// `5,081,088 bytes`.
 pub fn exact(bytes: u64) -> String {
     if bytes == 1 { "1 byte".to_owned() } else { format!("{} bytes", grouped(bytes)) }
@@ -43,6 +52,13 @@ pub fn counted(count: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_and_the_whole_share_their_unit() {
+        assert_eq!(part(3 << 30, 5_046_586_573), "3 of 4.7 GiB");
+        assert_eq!(part(700 << 20, 5_046_586_573), "700 MiB of 4.7 GiB");
+        assert_eq!(part(0, 512), "0 of 512 bytes");
+    }
 
     #[test]
     fn sizes_are_binary_with_one_decimal() {

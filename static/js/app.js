@@ -5,6 +5,7 @@ import * as guard from './guard.js';
 import * as swap from './swap.js';
 import * as live from './live.js';
 import * as upload from './upload.js';
+import * as resume from './resume.js';
 import * as wizard from './wizard.js';
 import * as theme from './theme.js';
 import * as copy from './copy.js';
@@ -17,7 +18,7 @@ import * as session from './session.js';
 import * as os from './os.js';
 import * as count from './count.js';
 
-const modules = [live, guard, upload, wizard, swap, theme, copy, time, menu, select, shortcuts, password, session, os, count];
+const modules = [live, guard, upload, resume, wizard, swap, theme, copy, time, menu, select, shortcuts, password, session, os, count];
 
 /** @param {ParentNode} root */
 function start(root) {
@@ -29,4 +30,5 @@ function start(root) {
 
 swap.onSwap(start);
 start(document);
+document.addEventListener('vmimg:added', (event) => start(/** @type {CustomEvent} */ (event).detail));
 each(document, '#main .error-summary', 'first', (box) => box.focus());

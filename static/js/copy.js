@@ -9,7 +9,7 @@ export function start(root) {
       const source = button.dataset.copyFrom ? one(button.dataset.copyFrom) : null;
       const text = source ? (source.dataset.copyText ?? /** @type {any} */ (source).value ?? source.textContent).trim() : button.dataset.copy || location.href;
       let done = false;
-      try { await navigator.clipboard.writeText(text); done = true; } catch { done = old(text); } // plain http has no clipboard
+      try { await navigator.clipboard.writeText(text); done = true; } catch { done = old(text, button.closest('dialog') ?? document.body); } // plain http has no clipboard
       if (done) { announce('Copied'); mark(button); return; }
       if (source) getSelection()?.selectAllChildren(source);
       announce('The text is selected. Press Control C to copy it.');
@@ -17,10 +17,10 @@ export function start(root) {
   });
 }
 
-/** @param {string} text */
-function old(text) {
+/** @param {string} text @param {HTMLElement} host the focus can go there */
+function old(text, host) {
   const area = /** @type {HTMLTextAreaElement} */ (make('textarea', { value: text, className: 'visually-hidden' })), before = document.activeElement;
-  document.body.append(area);
+  host.append(area);
   area.select();
   const done = document.execCommand('copy');
   area.remove();

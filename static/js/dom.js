@@ -57,9 +57,11 @@ export function withJs(root) {
 const regions = {};
 /** Says a sentence to screen readers. @param {string} text @param {'polite' | 'assertive'} [how] */
 export function announce(text, how = 'polite') {
+  // While a dialog is open, everything outside of it is silent.
   let region = regions[how];
-  const fresh = !region;
-  if (fresh) document.body.append(region = regions[how] = make('div', { className: 'visually-hidden', 'aria-live': how }));
+  const host = document.querySelector('dialog:modal') ?? document.body, fresh = region?.parentNode !== host || !region.isConnected;
+  if (fresh) region?.remove();
+  if (fresh) host.append(region = regions[how] = make('div', { className: 'visually-hidden', 'aria-live': how }));
   region.textContent = '';
   setTimeout(() => { region.textContent = text; }, fresh ? 250 : 60);
 }

@@ -19,6 +19,9 @@ export function start(root) {
   plan();
 }
 
+/** Asks at once: something is known to have changed. */
+export const now = () => plan(0);
+
 /** @param {number} [wait] milliseconds; else what the page says, longer after failures */
 function plan(wait) {
   clearTimeout(timer);

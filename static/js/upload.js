@@ -1,219 +1,239 @@
-// Sends a whole file as multipart/form-data with progress; goes on while the person moves through the console.
-import { all, announce, ask, busy, clearErrors, duration, each, make, one, showErrors, size, sizeOf } from './dom.js';
-import { firstLook, look } from './files.js';
-import { keep, submitSoft, swapTo, titlePrefix } from './swap.js';
+// The uploads of this document, as pages show them: in the panel of their image, and in the tray everywhere else.
+import { all, announce, ask, each, icon, make, one, size, sizeOf } from './dom.js';
+import { forget, remember } from './handles.js';
+import { Sending } from './sending.js';
+import { keep, swapTo, titlePrefix } from './swap.js';
+import { claim, elsewhere, listen, tell, tellOver } from './tabs.js';
+import { hurdle, percent, refusal, remedy, words } from './words.js';
 
-/** @typedef {{id: string, image: string, name: string, file: File, xhr: XMLHttpRequest, sent: number, speed: number, mark: [number, number], said: number, last: number, state: 'sending' | 'checking' | 'lost' | 'stopped' | 'done', text: string, shown: number}} Upload */
-
-/** Milliseconds without a byte: said; given up (the server lets go 60 s after the last byte). */
-const STALL = 8_000, GIVE_UP = 75_000;
-
-/** @type {Map<string, Upload>} */
+/** @type {Map<string, Sending & {release?: () => void, said?: number, told?: number}>} by the image's id */
 const uploads = new Map();
+const list = () => [...uploads.values()];
 /** Whether something is on its way. */
-export const running = () => [...uploads.values()].some((upload) => ['sending', 'checking', 'lost'].includes(upload.state));
-keep.add(running);
+export const running = () => list().some((upload) => upload.active);
+keep.add(() => list().some((upload) => !upload.ended));
+/** @param {string} id */
+export const isHere = (id) => uploads.has(id);
 
 const path = (url) => new URL(url, location.href).pathname;
-/** @param {Upload} upload */
-const onItsPage = (upload) => location.pathname === path(upload.image);
-/** @param {Upload} upload */
-const percent = (upload) => Math.floor(upload.sent / upload.file.size * 100);
+/** @param {{image: string}} upload */
+const onItsPage = ({ image }) => location.pathname === path(image);
 
-/** @param {{image: string, content: string, file: File, name: string}} what */
-export function begin({ image, content, file, name }) {
+/**
+ * Sends a file for an image, or the rest of it. null: another tab of this browser sends it.
+ * @param {{image: string, file: File, name: string, fresh?: boolean}} what fresh: nothing of it was sent before
+ */
+export async function begin({ image, file, name, fresh = false }) {
   const id = path(image).split('/').filter(Boolean).pop() ?? image;
-  if (uploads.has(id) && running()) return;
-  const xhr = new XMLHttpRequest(), body = new FormData();
-  /** @type {Upload} */
-  const upload = { id, image, name, file, xhr, sent: 0, speed: 0, mark: [performance.now(), 0], said: 0, last: performance.now(), state: 'sending', text: '', shown: -9999 };
+  const before = uploads.get(id);
+  if (before && !before.ended) return before;
+  const release = await claim(id);
+  if (!release) return null;
+  const upload = /** @type {Sending & {release?: () => void}} */ (new Sending({ id, image, name, file, fresh }));
+  upload.release = release;
+  upload.onchange = () => changed(upload);
   uploads.set(id, upload);
-  body.append('file', file, file.name);
-  xhr.open('POST', content);
-  xhr.setRequestHeader('X-Requested-With', 'vmimg');
-  xhr.setRequestHeader('Accept', 'application/json');
-  xhr.upload.onprogress = (event) => progress(upload, Math.max(0, event.loaded - Math.max(0, event.total - file.size)));
-  xhr.upload.onload = () => { upload.sent = file.size; upload.state = 'checking'; announce(`${name}: checking the file`); draw(); };
-  xhr.onload = () => answered(upload);
-  xhr.onerror = () => lost(upload);
-  xhr.send(body);
-  const watch = setInterval(() => {
-    if (upload.state !== 'sending') { clearInterval(watch); return; }
-    if (performance.now() - upload.last > GIVE_UP) { xhr.abort(); lost(upload); } else if (performance.now() - upload.last > STALL) draw();
-  }, 1000);
-  draw();
+  remember(id, file);
+  upload.go();
+  return upload;
 }
 
-/** @param {Upload} upload @param {number} sent */
-function progress(upload, sent) {
-  upload.sent = Math.min(sent, upload.file.size);
-  const now = performance.now(), [then, before] = upload.mark;
-  upload.last = now;
-  if (now - then >= 500) {
-    const speed = (upload.sent - before) / ((now - then) / 1000);
-    upload.speed = upload.speed ? upload.speed * .8 + speed * .2 : speed;
-    upload.mark = [now, upload.sent];
+/** @type {WeakMap<Sending, {state: string, ten: number, told: number}>} what was said of each */
+const said = new WeakMap();
+
+/** @param {Sending & {release?: () => void}} upload */
+function changed(upload) {
+  const { state, name } = upload, before = said.get(upload) ?? said.set(upload, { state: '', ten: 0, told: 0 }).get(upload);
+  if (state !== before.state) {
+    const was = before.state;
+    before.state = state;
+    if (state === 'checking') announce(`${name}: checking the file`);
+    else if (state === 'waiting') announce(`${name}: waiting for connection`, 'assertive');
+    else if (state === 'sending' && was === 'waiting') announce(`${name}: going on at ${percent(upload)} %`);
+    else if (['signed-out', 'elsewhere', 'stopped'].includes(state)) announce(`${name}: ${words(upload)}`, 'assertive');
+    before.told = 0;
+    if (upload.ended) ended(upload);
+    wake();
   }
   const ten = Math.floor(percent(upload) / 10) * 10;
-  if (ten > upload.said && ten < 100) { upload.said = ten; announce(`${upload.name}: ${ten} % sent`); }
-  // The page was made before the first byte: once more, now with the progress on it.
-  if (upload.sent > 0 && now - upload.shown > 2500 && onItsPage(upload) && !panel(upload)) {
-    upload.shown = now;
-    const { activeElement } = document, inUse = activeElement?.closest('main') && !(activeElement.matches('h1, main') || activeElement.closest('form[data-upload-again]'));
-    if (!inUse) setTimeout(() => { if (onItsPage(upload) && upload.state === 'sending') swapTo(upload.image, { push: false, quiet: true }); }, 400);
-  }
+  if (state === 'sending' && ten > before.ten && ten < 100) { before.ten = ten; announce(`${name}: ${ten} % sent`); }
+  if (!upload.ended && Date.now() - before.told > 500) { before.told = Date.now(); share(upload); }
+  soon();
+}
+
+/** @param {Sending} upload */
+const share = (upload) => tell({ id: upload.id, image: upload.image, name: upload.name, percent: percent(upload), text: words(upload), state: upload.state });
+
+/** @param {Sending & {release?: () => void}} upload */
+async function ended(upload) {
+  upload.release?.();
+  tellOver(upload.id);
+  if (upload.state === 'done' || upload.code === 'cancelled') forget(upload.id);
+  if (!onItsPage(upload)) { announce(words(upload)); return; }
+  uploads.delete(upload.id);
   draw();
+  await swapTo(upload.image, { push: false });
+  if (upload.state === 'over' && upload.code !== 'cancelled') refused(upload);
 }
 
-/** @param {Upload} upload */
-function answered(upload) {
-  const { xhr } = upload;
-  let answer = {};
-  try { answer = JSON.parse(xhr.responseText); } catch { /* a page: only its status counts */ }
-  const signedOut = xhr.status === 401 || (!answer.image && xhr.status < 300 && path(xhr.responseURL || upload.image) !== path(upload.image) && !xhr.responseURL.includes(upload.id));
-  if (xhr.status < 300 && !signedOut) return end(upload, `${upload.name} has arrived.`, answer.image);
-  const why = signedOut ? 'You were signed out, so it was not accepted. Sign in again and send the file once more.'
-    : (answer.errors ?? []).map((error) => error.message).join(' ') || answer.detail || `It was refused (answer ${xhr.status}).`;
-  end(upload, `${upload.name} was not accepted. ${why}`, answer.image);
+/** Says on the image's page why its file was not taken. @param {Sending} upload */
+function refused(upload) {
+  const box = one('#cause');
+  if (!box || !onItsPage(upload)) return;
+  const note = make('div', { className: 'note bad', role: 'alert', tabIndex: -1, 'data-upload-refused': '' }, icon('blocked'), make('p', {}, refusal(upload)));
+  box.before(note);
+  note.focus();
 }
 
-/** @param {Upload} upload @param {string} text @param {string} [image] */
-function end(upload, text, image) {
-  upload.state = 'done'; upload.text = text;
-  if (image) upload.image = image;
-  if (onItsPage(upload)) { uploads.delete(upload.id); draw(); swapTo(upload.image, { push: false }); }
-  else { announce(text); draw(); }
+let planned = false;
+/** Draws once for whatever happens within a frame. */
+function soon() {
+  if (planned) return;
+  planned = true;
+  // A hidden page has no frames, but its title still counts.
+  (document.hidden ? (fn) => setTimeout(fn, 500) : requestAnimationFrame)(() => { planned = false; draw(); });
 }
 
-/** @param {Upload} upload */
-async function lost(upload) {
-  if (upload.state === 'stopped') return;
-  upload.state = 'lost';
-  upload.text = `The connection was lost at ${percent(upload)} %.`;
-  announce(`${upload.name}: ${upload.text}`, 'assertive');
-  draw();
-  for (let wait = 1; ; wait = Math.min(wait * 2, 30)) {
-    for (let left = wait; left > 0; left--) {
-      upload.text = `The connection was lost at ${percent(upload)} %. Next try to reach the server in ${left} s.`;
-      draw();
-      await new Promise((resolve) => setTimeout(resolve, 1000));
-    }
-    try {
-      const response = await fetch(upload.image, { headers: { 'X-Background': '1', Accept: 'text/html' }, cache: 'no-store' });
-      if (response.status < 500) break;
-    } catch { /* not yet */ }
+/** Shows every upload where it belongs. */
+export function draw() {
+  const here = list(), apart = here.filter((upload) => !panel(upload)), tabs = elsewhere().filter(({ id }) => !uploads.has(id) && !one(`[data-upload-of="${CSS.escape(id)}"]`));
+  const first = here.find(({ state }) => state === 'sending') ?? here.find(({ state }) => state === 'checking') ?? here.find(({ ended }) => !ended);
+  titlePrefix(first ? (first.state === 'checking' ? 'Checking – ' : first.state === 'paused' ? `Paused ${percent(first)} % – ` : `${percent(first)} % – `) + (document.title.includes(first.name) ? '' : `${first.name} – `) : '');
+  tray(apart, tabs);
+}
+
+/** The panel on the upload's own page. @param {Sending} upload */
+function panel(upload) {
+  const box = one(`[data-upload-of="${CSS.escape(upload.id)}"]`);
+  if (!box) return false;
+  if (box.dataset.local !== upload.id) {
+    box.dataset.local = upload.id;
+    const cause = one('#cause'), title = make('h2', { id: 'upload-title' }, 'Upload');
+    if (cause) { cause.dataset.local = ''; cause.hidden = true; }
+    box.replaceChildren(make('section', { className: 'card upload', 'aria-labelledby': 'upload-title' }, make('header', {}, title),
+      make('div', { className: 'body' }, ...parts(upload, 'the upload'), make('p', { className: 'hint', 'data-hint': '' }))));
+    if (box.dataset.name) upload.name = box.dataset.name;
   }
-  end(upload, `${upload.name}: the connection was lost at ${percent(upload)} %. Its page says how to go on.`);
+  fill(upload, box);
+  const hint = one('[data-hint]', box);
+  if (hint) hint.textContent = upload.unsent ? 'You can go on working in the console meanwhile; keep this tab open.' : '';
+  return true;
 }
 
-/** @param {Upload} upload */
-function words(upload) {
-  if (upload.state === 'checking') return 'Checking the file…';
-  if (upload.state !== 'sending') return upload.text;
-  const still = performance.now() - upload.last;
-  if (still > STALL) return `Waiting for the connection: nothing has gone out for ${Math.round(still / 1000)} s. ${percent(upload)} % is sent.`;
-  const parts = [sizeOf(upload.sent, upload.file.size), `${percent(upload)} %`];
-  if (upload.speed > 0) parts.push(`${size(Math.round(upload.speed))}/s`, `${duration((upload.file.size - upload.sent) / upload.speed)} left`);
-  return parts.join(' · ');
+/** Bar, text, controls and what stands in the way. @param {Sending} upload @param {string} what */
+function parts(upload, what) {
+  const toggle = make('button', { type: 'button', className: 'btn', 'data-toggle': '' }), cancel = make('button', { type: 'button', className: 'btn', 'data-upload-cancel': '' }, 'Cancel upload');
+  toggle.addEventListener('click', () => { if (toggle.dataset.toggle === 'pause') upload.pause(); else upload.go(); });
+  cancel.addEventListener('click', () => giveUp(upload));
+  return [
+    make('progress', { max: 100, 'aria-label': `Upload of ${upload.name}`, 'data-progress': '' }),
+    make('p', { 'data-progress-text': '' }),
+    make('div', { className: 'act', role: 'group', 'aria-label': `Control ${what}` }, toggle,
+      make('a', { className: 'btn primary', href: '/sign-in', target: '_blank', 'data-sign-in': '', hidden: true }, 'Sign in in a new tab'), cancel),
+    make('div', { className: 'note warn', 'data-hurdle': '', hidden: true }, icon('warning'), make('div', { className: 'grow' }, make('p', {}), remedy())),
+  ];
 }
 
-/** @param {Upload} upload */
-const panel = (upload) => one(`[data-upload-panel="${CSS.escape(upload.id)}"]`);
+/** @param {Sending} upload @param {ParentNode} box */
+function fill(upload, box) {
+  const bar = /** @type {HTMLProgressElement} */ (one('[data-progress]', box)), text = one('[data-progress-text]', box), now = words(upload);
+  bar.hidden = upload.ended;
+  if (upload.state === 'checking') bar.removeAttribute('value'); else bar.value = upload.state === 'comparing' ? Math.floor(upload.compared / upload.sent * 100) : percent(upload);
+  if (text.textContent !== now) text.textContent = now;
+  const toggle = one('[data-toggle]', box), go = ['paused', 'signed-out', 'stopped', 'waiting'].includes(upload.state);
+  // One button, so that the focus stays where it is.
+  const kind = upload.state === 'waiting' ? 'now' : go ? 'go' : 'pause', label = { now: 'Try now', go: 'Resume', pause: 'Pause' }[kind];
+  toggle.dataset.toggle = kind;
+  if (toggle.textContent !== label) toggle.textContent = label;
+  toggle.classList.toggle('primary', upload.state === 'paused' || upload.state === 'stopped');
+  const idle = ['checking', 'elsewhere'].includes(upload.state) || upload.ended;
+  toggle.hidden = idle;
+  one('[data-upload-cancel]', box).hidden = idle;
+  one('[data-sign-in]', box).hidden = upload.state !== 'signed-out';
+  const obstacle = upload.ended ? '' : hurdle(upload), note = one('[data-hurdle]', box), sentence = one('p', note);
+  note.hidden = !obstacle;
+  if (sentence.textContent !== obstacle) sentence.textContent = obstacle;
+}
+
+/** @param {Sending} upload */
+async function giveUp(upload) {
+  const part = upload.sent ? `The ${sizeOf(upload.sent, upload.file.size)} already sent are thrown away. To keep them, choose Pause instead.` : 'Nothing has been sent yet.';
+  if (!await ask('Cancel this upload?', `${part} The image stays, Pending, without a file.`, 'Keep sending', 'Cancel upload') || upload.ended) return;
+  if (!await upload.cancel()) announce('The service could not be told. What was sent is dropped by itself later.', 'assertive');
+}
 
 /** @type {HTMLElement | null} */
-let tray = null;
+let box = null;
 
-/** Shows every upload where it belongs: in its panel, else in the tray. */
-function draw() {
-  const list = [...uploads.values()], apart = [];
-  for (const upload of list) {
-    const box = panel(upload);
-    if (!box) { apart.push(upload); continue; }
-    box.dataset.local = '';
-    fill(upload, one('[data-progress]', box), one('[data-progress-text]', box));
+/** What is sent, on pages that are not its own. @param {Sending[]} apart @param {import('./tabs.js').Elsewhere[]} tabs */
+function tray(apart, tabs) {
+  if (!apart.length && !tabs.length) { box?.remove(); box = null; return; }
+  if (!box) document.body.append(box = make('aside', { className: 'tray', 'aria-label': 'Transfers' }, make('details', { open: sessionStorage.tray !== 'closed' }, make('summary', {}, make('h2', {}, 'Transfers'), make('span', { 'data-total': '' })))));
+  const details = /** @type {HTMLDetailsElement} */ (one('details', box));
+  details.ontoggle = () => { sessionStorage.tray = details.open ? 'open' : 'closed'; };
+  const wanted = new Map([...apart.map((upload) => [upload.id, upload]), ...tabs.map((tab) => [tab.id, tab])]);
+  for (const item of all('.item', box)) {
+    const now = wanted.get(item.dataset.id);
+    if (!now || (now instanceof Sending) !== item.hasAttribute('data-mine')) item.remove();
   }
-  const first = list.find((upload) => upload.state === 'sending' || upload.state === 'checking');
-  titlePrefix(first ? (first.state === 'checking' ? 'Checking – ' : `${percent(first)} % – `) + (document.title.includes(first.name) ? '' : `${first.name} – `) : '');
-  if (!apart.length) { tray?.remove(); tray = null; return; }
-  if (!tray) document.body.append(tray = make('aside', { className: 'tray', 'aria-label': 'Transfers' }, make('h2', {}, 'Transfers')));
-  for (const item of all('.item', tray)) if (!apart.some((upload) => upload.id === item.dataset.id)) item.remove();
   for (const upload of apart) {
-    const item = one(`[data-id="${CSS.escape(upload.id)}"]`, tray) ?? tray.appendChild(trayItem(upload));
-    const bar = one('progress', item), over = upload.state === 'done';
-    bar.hidden = over;
-    one('button', item).hidden = !over;
-    fill(upload, bar, one('p', item));
+    const item = itemOf(upload.id) ?? details.appendChild(trayItem(upload));
+    fill(upload, item);
+    one('[data-dismiss]', item).hidden = !upload.ended;
   }
+  for (const tab of tabs) {
+    const item = itemOf(tab.id) ?? details.appendChild(make('div', { className: 'item', 'data-id': tab.id }, link(tab), make('progress', { max: 100, 'aria-label': `Upload of ${tab.name}` }), make('p'), make('p', { className: 'hint' }, 'It is running in another tab.')));
+    const bar = /** @type {HTMLProgressElement} */ (one('progress', item));
+    if (tab.state === 'checking') bar.removeAttribute('value'); else bar.value = tab.percent;
+    one('p', item).textContent = tab.text;
+  }
+  const active = [...wanted.values()], total = one('[data-total]', box);
+  total.textContent = active.length > 1 ? `${active.length} uploads` : active[0] instanceof Sending ? (active[0].ended ? '' : `${percent(active[0])} %`) : `${active[0].percent} %`;
 }
 
-/** @param {Upload} upload */
+/** @param {string} id */
+const itemOf = (id) => one(`[data-id="${CSS.escape(id)}"]`, box);
+/** @param {{image: string, name: string}} upload */
+const link = ({ image, name }) => make('a', { href: image }, make('bdi', {}, name));
+
+/** @param {Sending} upload */
 function trayItem(upload) {
-  const close = make('button', { type: 'button', className: 'btn small', hidden: true }, 'Dismiss');
+  const close = make('button', { type: 'button', className: 'btn small', 'data-dismiss': '', hidden: true }, 'Dismiss');
   close.addEventListener('click', () => { uploads.delete(upload.id); draw(); one('h1')?.focus(); });
-  const item = make('div', { className: 'item' }, make('a', { href: upload.image }, make('bdi', {}, upload.name)),
-    make('progress', { max: 100, 'aria-label': `Upload of ${upload.name}` }), make('p'), make('div', {}, close));
-  item.dataset.id = upload.id;
+  const item = make('div', { className: 'item', 'data-id': upload.id, 'data-mine': '' }, link(upload), ...parts(upload, `the upload of ${upload.name}`));
+  for (const button of all('.act .btn', item)) button.classList.add('small');
+  one('.act', item).append(close);
   return item;
 }
 
-/** @param {Upload} upload @param {any} bar @param {HTMLElement | null} text */
-function fill(upload, bar, text) {
-  if (bar) { if (upload.state === 'checking') bar.removeAttribute('value'); else { bar.max = 100; bar.value = percent(upload); } }
-  const now = words(upload);
-  if (text && text.textContent !== now) text.textContent = now;
+/** @type {any} */
+let lamp = null;
+/** Keeps the screen, and with it a laptop, awake while something is sent. */
+async function wake() {
+  const wanted = running() && !document.hidden;
+  if (wanted && !lamp && 'wakeLock' in navigator) {
+    lamp = true;
+    lamp = await navigator.wakeLock.request('screen').catch(() => null);
+    lamp?.addEventListener('release', () => { lamp = null; });
+    if (!running()) lamp?.release();
+  } else if (!running() && lamp?.release) lamp.release();
 }
+
+let listening = false;
 
 /** @param {ParentNode} root */
 export function start(root) {
-  each(root, '[data-upload-panel]', 'panel', (box) => {
-    const upload = uploads.get(box.dataset.uploadPanel);
-    if (upload && box.dataset.name) upload.name = box.dataset.name;
-    one('[data-upload-cancel]', box)?.addEventListener('click', (event) => cancel(event, box.dataset.uploadPanel));
-  });
-  each(root, 'form[data-upload-again]', 'again', againForm);
-  for (const upload of [...uploads.values()]) if (upload.state === 'done' && onItsPage(upload)) uploads.delete(upload.id);
-  if (uploads.size) draw();
+  for (const upload of list()) if (upload.ended && onItsPage(upload)) { uploads.delete(upload.id); if (upload.state === 'over' && upload.code !== 'cancelled') refused(upload); }
+  if (!listening) {
+    listening = true;
+    listen(soon, () => { for (const upload of list()) if (!upload.ended) share(upload); });
+    setInterval(() => { if (uploads.size) { for (const upload of list()) if (!upload.ended) share(upload); soon(); } }, 1000);
+    document.addEventListener('visibilitychange', () => { wake(); soon(); });
+    addEventListener('beforeunload', (event) => { if (list().some((upload) => upload.unsent)) event.preventDefault(); });
+    addEventListener('pagehide', () => { for (const { id } of list()) tellOver(id); });
+    // Signed in again in another tab (session.js tells all tabs): no need to press Resume.
+    if ('BroadcastChannel' in globalThis) new BroadcastChannel('vmimg-session').addEventListener('message', () => { for (const upload of list()) if (upload.state === 'signed-out') upload.go(); });
+  }
+  each(root, '[data-upload-of]', 'panel', () => {});
+  if (uploads.size || elsewhere().length) draw();
 }
-
-/** @param {Event} event @param {string} id */
-async function cancel(event, id) {
-  const upload = uploads.get(id), form = /** @type {HTMLElement} */ (event.currentTarget).closest('form');
-  if (!upload || !running()) return; // not sent from here: the form does it
-  event.preventDefault();
-  if (!await ask('Cancel this upload?', `The ${sizeOf(upload.sent, upload.file.size)} already sent are thrown away.`, 'Keep sending', 'Cancel upload')) return;
-  if (upload.state === 'done') return;
-  upload.state = 'stopped';
-  upload.xhr.abort();
-  uploads.delete(id);
-  draw();
-  if (form) submitSoft(form); else swapTo(upload.image, { push: false });
-}
-
-/** @param {HTMLFormElement} form */
-function againForm(form) {
-  const input = /** @type {HTMLInputElement} */ (one('input[type=file]', form)), note = one('[data-file-note]', form);
-  let file = null, answer = null, checking = null, stop = new AbortController();
-  const take = () => {
-    stop.abort(); stop = new AbortController();
-    file = input.files?.[0] ?? null; answer = null;
-    if (file) checking = look({ file, url: form.dataset.preflightUrl, note, input, signal: stop.signal }).then((given) => { if (given) answer = given; });
-  };
-  input.addEventListener('change', take);
-  form.addEventListener('submit', async (event) => {
-    event.preventDefault();
-    if (!file) take();
-    const wrong = file ? firstLook(file) : 'Choose the ISO file to send';
-    if (wrong) { showErrors(form, [{ field: input.id, message: wrong }]); return; }
-    busy(form, true);
-    await checking;
-    busy(form, false);
-    if (answer && !answer.ok) { showErrors(form, (answer.errors ?? []).map((error) => ({ ...error, field: input.id }))); return; }
-    clearErrors(form);
-    begin({ image: form.dataset.imageUrl ?? location.pathname, content: form.dataset.contentUrl ?? form.action, file, name: form.dataset.name ?? file.name });
-    announce('Sending the file');
-  });
-}
-
-addEventListener('beforeunload', (event) => {
-  if ([...uploads.values()].some((upload) => upload.state === 'sending')) event.preventDefault();
-});

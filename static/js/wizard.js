@@ -1,6 +1,7 @@
 // The creation wizard: its steps are swapped in, so the chosen File stays; checks it at once; starts the upload on "Create image".
 import { all, announce, busy, clearErrors, each, one, showErrors, size } from './dom.js';
 import { failure, firstLook, fits, json, look, sendHead } from './files.js';
+import { chooser, dropped } from './handles.js';
 import { keep, submitSoft, swapTo } from './swap.js';
 import { begin } from './upload.js';
 
@@ -58,13 +59,14 @@ function picker(box) {
   };
 
   input.addEventListener('change', () => take(input.files?.[0]));
+  chooser(input, take);
   form.addEventListener('change', (event) => { if (/** @type {HTMLInputElement} */ (event.target).name === 'storage') check(); });
   for (const kind of ['dragover', 'dragenter']) box.addEventListener(kind, (event) => { event.preventDefault(); box.classList.add('over'); });
   box.addEventListener('dragleave', (event) => { if (!box.contains(/** @type {Node | null} */ (/** @type {DragEvent} */ (event).relatedTarget))) box.classList.remove('over'); });
-  box.addEventListener('drop', (event) => {
+  box.addEventListener('drop', async (event) => {
     event.preventDefault();
     box.classList.remove('over');
-    take(/** @type {DragEvent} */ (event).dataTransfer?.files[0]);
+    take(await dropped(/** @type {DragEvent} */ (event).dataTransfer));
   });
 
   const before = held.get(draft)?.file;
@@ -115,9 +117,9 @@ function createForm(form) {
     try {
       const response = await sendHead(form.dataset.createUrl ?? '', file, storageOf(form));
       const answer = await json(response);
-      if (response.status === 201 && answer.content) {
+      if (response.status === 201 && answer.image) {
         held.delete(draft);
-        begin({ image: answer.image, content: answer.content, file, name: answer.name ?? file.name });
+        await begin({ image: answer.image, file, name: answer.name ?? file.name, fresh: true });
         announce(`Sending ${file.name}, ${size(file.size)}`);
         await swapTo(answer.image);
         return;

@@ -9,7 +9,7 @@ use askama::Template;
 use super::view::ImageView;
 use crate::{
     authorize::{self, right},
-    db::{cursor::Page, events, images::Found, people, usage, usage::Machine},
+    db::{cursor::Page, events, images::Found, people, uploads::Upload, usage, usage::Machine},
     domain::{
         access::Role,
         ids::ImageId,
@@ -52,6 +52,29 @@ pub struct Details {
     pub digest_state: String,
 }
 
+/// What the storage holds of a file that has not arrived whole.
+pub struct Part {
+    pub percent: u64,
+    /// `3.2 of 4.7 GiB`
+    pub words: String,
+    /// Bytes of the whole file.
+    pub length: u64,
+    /// Until when it is kept.
+    pub until: Option<Moment>,
+}
+
+impl Part {
+    fn of(upload: &Upload) -> Option<Self> {
+        let (kept, length) = (upload.kept(), upload.declared());
+        (upload.exact && kept > 0 && length > 0).then(|| Self {
+            percent: upload.percent().unwrap_or(0),
+            words: size::part(kept, length),
+            length,
+            until: upload.expires_at().map(Moment::from),
+        })
+    }
+}
+
 #[derive(Template)]
 #[template(path = "images/overview.html")]
 struct OverviewPage {
@@ -60,6 +83,10 @@ struct OverviewPage {
     image: ImageView,
     details: Details,
     cause: Option<Cause>,
+    /// What an upload that stopped left, from which it can go on.
+    part: Option<Part>,
+    /// The same of an upload under way, for the browser that ran it and was loaded again.
+    sending: Option<Part>,
     /// The file can be sent (again).
     can_send: bool,
     own_upload: bool,
@@ -110,7 +137,8 @@ fn shell(request: &HttpRequest, service: &Service, me: &SignedIn, found: &Found,
 pub async fn overview(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<ImageId>) -> Result<HttpResponse, Error> {
     let (found, machines) = find(&service, &me, *id).await?;
     let image = ImageView::new(&found, &machines, &me.actor.device);
-    let stored = &found.image;
+    let (stored, shown) = (&found.image, found.shown());
+    let part = |wanted| found.upload.as_ref().filter(|_| shown == wanted).and_then(Part::of);
     let page = OverviewPage {
         shell: shell(&request, &service, &me, &found, ""),
         tab: "overview",
@@ -126,6 +154,8 @@ pub async fn overview(request: HttpRequest, service: Data<Service>, me: SignedIn
             digest_state: stored.digest_state.clone().unwrap_or_default(),
         },
         cause: cause(&found),
+        part: part(Shown::Pending),
+        sending: part(Shown::Uploading),
         can_send: upload_image::may_begin(&found).is_ok(),
         own_upload: found.upload.as_ref().is_some_and(|upload| !me.actor.device.is_empty() && upload.device == me.actor.device),
         image,
@@ -193,6 +223,15 @@ pub fn cause(found: &Found) -> Option<Cause> {
 }
 
 fn pending_cause(found: &Found) -> Cause {
+    let plain = Cause {
+        tone: "idle",
+        icon: "pause",
+        what: String::new(),
+        way_out: String::new(),
+        storage_href: None,
+        check: false,
+        forget: false,
+    };
     let upload = found.upload.as_ref();
     let stopped = upload.and_then(|upload| upload.stopped());
     let detail = upload.map(|upload| upload.stopped_detail.clone()).unwrap_or_default();
@@ -200,13 +239,11 @@ fn pending_cause(found: &Found) -> Cause {
         (Some(upload), Some(stopped)) => {
             let at = upload.stopped_at.map(|at| crate::clock::Timestamp::from_micros(at).words()).unwrap_or_default();
             let what = format!("{} {detail}", stopped.words()).trim_end().to_owned();
-            let kept = upload.expires_at().map(|until| {
-                let (kept, declared) = (size::words(upload.kept()), size::words(upload.declared()));
-                let percent = upload.percent().unwrap_or(0);
-                format!("{kept} of {declared} ({percent} %) are kept until {}. Choose the same file to go on.", until.words())
-            });
+            if let Some(part) = Part::of(upload) {
+                let way_out = format!("{what} That was on {at}.");
+                return Cause { tone: "busy", what: format!("{} % received.", part.percent), way_out, ..plain };
+            }
             let way_out = match stopped {
-                _ if kept.is_some() => format!("That was on {at}. {}", kept.unwrap_or_default()),
                 Stopped::Refused => "Nothing of it was kept. Choose another file, or delete the image.".to_owned(),
                 Stopped::NeverSent | Stopped::Cancelled | Stopped::Expired => "Choose the file and send it.".to_owned(),
                 _ => format!("That was on {at}. Nothing of it was kept. Choose the file and send it again."),
@@ -217,7 +254,7 @@ fn pending_cause(found: &Found) -> Cause {
         (None, _) => (Stopped::NeverSent.words().to_owned(), "Choose the file and send it.".to_owned()),
     };
     let tone = if stopped == Some(Stopped::Refused) { "bad" } else { "idle" };
-    Cause { tone, icon: "pause", what, way_out, storage_href: None, check: false, forget: false }
+    Cause { tone, what, way_out, ..plain }
 }
 
 /// `GET /images/{id}/access`

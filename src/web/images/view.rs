@@ -64,7 +64,7 @@ impl ImageView {
         let progress = found.upload.as_ref().filter(|_| matches!(shown, Shown::Uploading)).map(|upload| Progress {
             percent: upload.percent().unwrap_or(0),
             words: if upload.declared() > 0 {
-                format!("{} of {}", size::words(upload.offset()), size::words(upload.declared()))
+                size::part(upload.offset(), upload.declared())
             } else {
                 size::words(upload.offset())
             },
