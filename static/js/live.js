@@ -1,6 +1,6 @@
 // Keeps [data-live] elements of a page up to date by asking for the page again; focus, scroll and row order stay.
 import { all, each, make, one } from './dom.js';
-import { isHtml, restart } from './swap.js';
+import { alive, isHtml, restart } from './swap.js';
 
 /** @type {WeakMap<Element, Node>} what the server last sent for each */
 const sources = new WeakMap();
@@ -34,7 +34,12 @@ async function poll() {
   const main = one('main'), url = location.href.split('#')[0];
   try {
     const response = await fetch(url, { headers: { 'X-Background': '1', 'X-Requested-With': 'vmimg', Accept: 'text/html' }, cache: 'no-store' });
-    if (response.status === 401 || (response.redirected && new URL(response.url).pathname !== location.pathname)) { signedOut(response.status); return; }
+    if (response.status === 401 || (response.redirected && new URL(response.url).pathname !== location.pathname)) {
+      // An upload says so itself, and goes on when somebody has signed in elsewhere; so does this page.
+      if (alive()) throw new Error('signed out');
+      signedOut(response.status);
+      return;
+    }
     if (!response.ok || !isHtml(response)) throw new Error(String(response.status));
     const page = new DOMParser().parseFromString(await response.text(), 'text/html');
     if (main !== one('main') || url !== location.href.split('#')[0]) return; // swapped away meanwhile

@@ -173,6 +173,8 @@ export class Sending {
       this.#tries = this.#cuts = 0;
       this.expires = answer.expires || this.expires;
       this.#at(answer.offset);
+      // The answer to the last piece comes when the file is checked and in place.
+      if (answer.offset === this.file.size) { this.#set('done'); return false; }
       return true;
     }
     if (verdict === 'limit' || verdict === 'gateway' || verdict === 'stall') this.pace.failed(verdict, piece.size, answer.status);
@@ -234,18 +236,18 @@ export class Sending {
     this.#set('checking');
     const answer = await tus.state(this.id, signal), { body } = answer;
     if (signal.aborted) return false;
-    if (judge(answer) !== 'ok' || !body) return this.#otherwise(answer, signal);
-    if (body.status === 'available') { this.#set('done'); return false; }
-    if (body.offset < this.file.size) {
+    if (judge(answer) !== 'ok') return this.#otherwise(answer, signal);
+    if (body?.status === 'available') { this.#set('done'); return false; }
+    if (body && body.offset < this.file.size) {
       if (body.status === 'pending' && body.stopped) return this.#over(body.stopped.code, body.stopped.sentence);
       this.#at(null);
       return true;
     }
-    if (body.phase === 'checking') { await pause(1500, signal); return true; }
+    if (body?.phase === 'checking') { await pause(1500, signal); return true; }
     // All of it is durable and nobody checks it: the service was killed in that moment. An empty piece asks for it.
     const asked = await tus.send(this.id, this.file.size, new Blob([]), { signal, last: true, onbytes: () => {}, onsent: () => {} });
     if (signal.aborted) return false;
-    if (judge(asked) === 'ok') return true;
+    if (judge(asked) === 'ok') { this.#set('done'); return false; }
     return this.#otherwise(asked, signal);
   }
 
@@ -261,7 +263,8 @@ export class Sending {
       case 'signed-out': this.#set('signed-out'); return this.#until();
       case 'elsewhere': this.#set('elsewhere', { sentence, code }); return this.#until();
       case 'stopped': this.#set('stopped', { sentence, code }); return this.#until();
-      case 'gone': case 'refused': return this.#over(code || `answer ${answer.status}`, sentence);
+      case 'gone': return this.#over('gone');
+      case 'refused': return this.#over(code || `answer ${answer.status}`, sentence);
       case 'limit': if (this.pace.hurdle && this.pace.hurdle.times < 8) { this.#at(null); return true; } return this.#wait('', 0, signal);
       case 'wait': return this.#wait(sentence, answer.retryAfter, signal);
       default: {

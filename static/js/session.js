@@ -1,5 +1,6 @@
 // Warns before the idle session ends, with "Stay signed in"; a running upload keeps the session alive by itself. Tabs tell each other.
 import { announce, make, one } from './dom.js';
+import { alive } from './swap.js';
 import { running } from './upload.js';
 
 const WARN = 150_000, KEEP = 240_000;
@@ -38,7 +39,9 @@ function tick() {
   }
   const p = one('p', box);
   if (p.textContent !== text) p.textContent = text;
-  if (left <= 0) one('button', box)?.replaceWith(make('a', { className: 'btn primary', href: location.href, 'data-hard': '' }, 'Sign in again'));
+  // Leaving this document would lose the file that it sends.
+  const way = alive() ? { href: '/sign-in', target: '_blank' } : { href: location.href, 'data-hard': '' };
+  if (left <= 0) one('button', box)?.replaceWith(make('a', { className: 'btn primary', ...way }, alive() ? 'Sign in in a new tab' : 'Sign in again'));
 }
 
 /** @param {boolean} byHand */

@@ -14,7 +14,8 @@ let current = location.href, loading = '', turn = 0, listening = false, prefix =
 /** @type {Map<string, number>} */
 const scrolls = new Map();
 const bare = (url) => String(url).split('#')[0];
-const alive = () => [...keep].some((reason) => reason());
+/** Whether there is such a reason now. */
+export const alive = () => [...keep].some((reason) => reason());
 
 /** "68 % – " before the title while an upload runs. @param {string} text */
 export function titlePrefix(text) {

@@ -171,7 +171,9 @@ function tray(apart, tabs) {
   if (!box) document.body.append(box = make('aside', { className: 'tray', 'aria-label': 'Transfers' }, make('details', { open: sessionStorage.tray !== 'closed' }, make('summary', {}, make('h2', {}, 'Transfers'), make('span', { 'data-total': '' })))));
   const details = /** @type {HTMLDetailsElement} */ (one('details', box));
   details.ontoggle = () => { sessionStorage.tray = details.open ? 'open' : 'closed'; };
-  const wanted = new Map([...apart.map((upload) => [upload.id, upload]), ...tabs.map((tab) => [tab.id, tab])]);
+  /** @type {Map<string | undefined, Sending | import('./tabs.js').Elsewhere>} */
+  const wanted = new Map();
+  for (const upload of [...apart, ...tabs]) wanted.set(upload.id, upload);
   for (const item of all('.item', box)) {
     const now = wanted.get(item.dataset.id);
     if (!now || (now instanceof Sending) !== item.hasAttribute('data-mine')) item.remove();

@@ -48,7 +48,8 @@ export function refusal({ code, sentence, differs, file, name, sent }) {
       return `This is another file${where}. Nothing was sent. Choose the file that was begun with, or start again with this one.`;
     }
     case 'file.unreadable': return `The file on this device cannot be read any more; it may have been moved or changed. ${sent ? 'What was sent is kept. ' : ''}Choose it again.`;
-    default: return sentence ? `${name} was not accepted. ${sentence}` : /^answer (404|410)$/.test(code) ? 'The upload does not exist any more: it was cancelled, it was not continued in time, or the image was deleted.' : `${name} was not accepted (${code}).`;
+    case 'gone': return `The upload of ${name} does not exist any more: it was cancelled, it was not continued in time, or the image was deleted.`;
+    default: return sentence ? `${name} was not accepted. ${sentence}` : `${name} was not accepted (${code}).`;
   }
 }
 

@@ -90,7 +90,7 @@ two_databases! {
         let page = admin.open(&format!("/images/{id}")).await;
         page.expect("Uploading").expect("of 7.8 MiB").expect("Cancel upload");
         let elsewhere = app.second_admin().await;
-        elsewhere.open(&format!("/images/{id}")).await.expect("It runs on another device.").expect("Cannot be deleted: It is being uploaded from another device.");
+        elsewhere.open(&format!("/images/{id}")).await.expect("It is being uploaded from another device. Here you can watch it.").expect("Cannot be deleted: It is being uploaded from another device.");
         // Its own device deletes it while it is sent; the sender is told, and nothing stays.
         admin.open(&format!("/images/{id}/deletion")).await.form("Delete image").submit().await.expect("Image slow is deleted.");
         socket.write_all(&body[4_000_000..]).ok();

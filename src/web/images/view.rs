@@ -34,6 +34,8 @@ pub struct ImageView {
     pub boot: String,
     pub status: Pill,
     pub progress: Option<Progress>,
+    /// What an upload that stopped has left: `68 % received`.
+    pub received: Option<String>,
     pub system: String,
     pub needs: String,
     pub size: String,
@@ -69,6 +71,8 @@ impl ImageView {
                 size::words(upload.offset())
             },
         });
+        let stopped = found.upload.as_ref().filter(|upload| shown == Shown::Pending && upload.kept() > 0);
+        let received = stopped.and_then(crate::db::uploads::Upload::percent).map(|percent| format!("{percent} % received"));
         let words = match &progress {
             Some(progress) => format!("{} {} %", shown.words(), progress.percent),
             None => shown.words().to_owned(),
@@ -91,6 +95,7 @@ impl ImageView {
             boot,
             status: Pill { tone: shown.tone(), icon: shown.icon(), words, meaning: shown.meaning().to_owned() },
             progress,
+            received,
             system: system_name(&image.os).to_owned(),
             needs: image.requirements().words(),
             size: if image.size() == 0 { "–".to_owned() } else { size::words(image.size()) },
