@@ -19,6 +19,8 @@ import { delay, judge } from './verdict.js';
 /** Uploads that send at the same time: browsers keep six connections to a server, and pages need some of them. */
 const AT_ONCE = 3;
 const BLOCK = 4 * 2 ** 20;
+/** Milliseconds between two looks at an upload that is paused here, or that another device sends. */
+const LOOK = 3_000;
 
 let busy = 0;
 /** @type {(() => void)[]} */
@@ -51,6 +53,7 @@ export class Sending {
   pace = new Pace();
   onchange = () => {};
 
+  /** Nobody else sends it any more: it can be taken over. */ free = false;
   /** Where the chosen file differs, or how long it should be. @type {number | null} */ differs = null;
 
   /** The file is the one that was begun with. */ #proved = false;
@@ -60,6 +63,7 @@ export class Sending {
   #stop = new AbortController();
   #running = false;
   #before = Promise.resolve();
+  #looking = false;
   #wake = () => {};
   #mark = [0, 0];
 
@@ -86,6 +90,7 @@ export class Sending {
     if (this.state === 'waiting') { this.#wake(); return; }
     if (this.ended || this.state === 'checking' || (this.#running && !this.#stop.signal.aborted)) return;
     if (this.state === 'elsewhere') this.#proved = false;
+    this.free = false;
     this.#tries = 0;
     this.#set('queued');
     this.#before = this.#before.then(() => this.state === 'queued' ? this.#run() : undefined);
@@ -97,11 +102,26 @@ export class Sending {
     this.#until();
     this.#set('paused');
     // The service may have more than it could say: the truth is shown a moment later.
+    this.#look(700);
+  }
+
+  /** While nothing is sent from here: how much there is, and whether somebody else goes on with it. @param {number} [wait] */
+  #look(wait = LOOK) {
+    if (this.#looking || this.fresh) return;
+    this.#looking = true;
     setTimeout(async () => {
-      if (this.state !== 'paused' || this.fresh) return;
-      const answer = await tus.offset(this.id);
-      if (this.state === 'paused' && answer.offset !== null) this.#set('paused', { sent: answer.offset, expires: answer.expires || this.expires });
-    }, 700);
+      this.#looking = false;
+      if (this.state !== 'paused' && this.state !== 'elsewhere') return;
+      const { status, body } = await tus.state(this.id);
+      if (this.state !== 'paused' && this.state !== 'elsewhere') return;
+      if (status === 200 && body) {
+        const others = body.status === 'uploading' && !body.mine, free = body.status === 'pending' || body.may_take_over === true;
+        const expires = Date.parse(body.expires ?? '') || this.expires;
+        if (this.state === 'paused' && others) this.#set('elsewhere', { sent: body.offset, expires, free });
+        else this.#set(this.state, { sent: body.offset, expires, free, sentence: this.sentence, code: this.code });
+      }
+      this.#look();
+    }, wait);
   }
 
   /** Ends it and drops what was sent. @returns {Promise<boolean>} whether the service knows */
@@ -261,7 +281,7 @@ export class Sending {
         return this.#tries++ < 3 || this.#wait('', 0, signal);
       case 'prove': this.#proved = false; return this.#tries++ < 3 || this.#wait(sentence, 0, signal);
       case 'signed-out': this.#set('signed-out'); return this.#until();
-      case 'elsewhere': this.#set('elsewhere', { sentence, code }); return this.#until();
+      case 'elsewhere': this.#set('elsewhere', { sentence, code, free: false }); this.#look(); return this.#until();
       case 'stopped': this.#set('stopped', { sentence, code }); return this.#until();
       case 'gone': return this.#over('gone');
       case 'refused': return this.#over(code || `answer ${answer.status}`, sentence);

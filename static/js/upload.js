@@ -30,6 +30,7 @@ export async function begin({ image, file, name, fresh = false }) {
   const release = await claim(id);
   if (!release) return null;
   const upload = /** @type {Sending & {release?: () => void}} */ (new Sending({ id, image, name, file, fresh }));
+  if (before) drop(before);
   upload.release = release;
   upload.onchange = () => changed(upload);
   uploads.set(id, upload);
@@ -63,6 +64,14 @@ function changed(upload) {
 
 /** @param {Sending} upload */
 const share = (upload) => tell({ id: upload.id, image: upload.image, name: upload.name, percent: percent(upload), text: words(upload), state: upload.state });
+
+/** @param {Sending & {release?: () => void}} upload */
+function drop(upload) {
+  upload.release?.();
+  tellOver(upload.id);
+  uploads.delete(upload.id);
+  itemOf(upload.id)?.remove();
+}
 
 /** @param {Sending & {release?: () => void}} upload */
 async function ended(upload) {
@@ -140,15 +149,17 @@ function fill(upload, box) {
   bar.hidden = upload.ended;
   if (upload.state === 'checking') bar.removeAttribute('value'); else bar.value = upload.state === 'comparing' ? Math.floor(upload.compared / upload.sent * 100) : percent(upload);
   if (text.textContent !== now) text.textContent = now;
-  const toggle = one('[data-toggle]', box), go = ['paused', 'signed-out', 'stopped', 'waiting'].includes(upload.state);
+  const toggle = one('[data-toggle]', box), leave = one('[data-upload-cancel]', box), theirs = upload.state === 'elsewhere', go = ['paused', 'signed-out', 'stopped', 'waiting'].includes(upload.state);
   // One button, so that the focus stays where it is.
-  const kind = upload.state === 'waiting' ? 'now' : go ? 'go' : 'pause', label = { now: 'Try now', go: 'Resume', pause: 'Pause' }[kind];
+  const kind = theirs ? 'over' : upload.state === 'waiting' ? 'now' : go ? 'go' : 'pause', label = { over: 'Take over', now: 'Try now', go: 'Resume', pause: 'Pause' }[kind];
   toggle.dataset.toggle = kind;
   if (toggle.textContent !== label) toggle.textContent = label;
   toggle.classList.toggle('primary', upload.state === 'paused' || upload.state === 'stopped');
-  const idle = ['checking', 'elsewhere'].includes(upload.state) || upload.ended;
-  toggle.hidden = idle;
-  one('[data-upload-cancel]', box).hidden = idle;
+  const idle = upload.state === 'checking' || upload.ended;
+  toggle.hidden = idle || (theirs && !upload.free);
+  leave.hidden = idle;
+  const word = theirs ? 'Do not send from here' : 'Cancel upload';
+  if (leave.textContent !== word) leave.textContent = word;
   one('[data-sign-in]', box).hidden = upload.state !== 'signed-out';
   const obstacle = upload.ended ? '' : hurdle(upload), note = one('[data-hurdle]', box), sentence = one('p', note);
   note.hidden = !obstacle;
@@ -157,6 +168,11 @@ function fill(upload, box) {
 
 /** @param {Sending} upload */
 async function giveUp(upload) {
+  if (upload.state === 'elsewhere') { // theirs to cancel
+    drop(upload);
+    await swapTo(location.href, { push: false });
+    return;
+  }
   const part = upload.sent ? `The ${sizeOf(upload.sent, upload.file.size)} already sent are thrown away. To keep them, choose Pause instead.` : 'Nothing has been sent yet.';
   if (!await ask('Cancel this upload?', `${part} The image stays, Pending, without a file.`, 'Keep sending', 'Cancel upload') || upload.ended) return;
   if (!await upload.cancel()) announce('The service could not be told. What was sent is dropped by itself later.', 'assertive');
@@ -180,8 +196,11 @@ function tray(apart, tabs) {
   }
   for (const upload of apart) {
     const item = itemOf(upload.id) ?? details.appendChild(trayItem(upload));
+    const inside = item.contains(document.activeElement);
     fill(upload, item);
     one('[data-dismiss]', item).hidden = !upload.ended;
+    // What had the focus may be hidden now.
+    if (inside && one(':focus', item)?.hidden) one('.act > :not([hidden])', item)?.focus();
   }
   for (const tab of tabs) {
     const item = itemOf(tab.id) ?? details.appendChild(make('div', { className: 'item', 'data-id': tab.id }, link(tab), make('progress', { max: 100, 'aria-label': `Upload of ${tab.name}` }), make('p'), make('p', { className: 'hint' }, 'It is running in another tab.')));
@@ -194,7 +213,7 @@ function tray(apart, tabs) {
 }
 
 /** @param {string} id */
-const itemOf = (id) => one(`[data-id="${CSS.escape(id)}"]`, box);
+const itemOf = (id) => box && one(`[data-id="${CSS.escape(id)}"]`, box);
 /** @param {{image: string, name: string}} upload */
 const link = ({ image, name }) => make('a', { href: image }, make('bdi', {}, name));
 

@@ -30,7 +30,7 @@ export function words(upload) {
     case 'waiting': return `${sentence || 'Waiting for connection…'} ${sentence ? 'Next' : 'next'} try in ${Math.max(1, left)} s. ${sure}.`;
     case 'paused': return `Paused at ${percent(upload)} %. ${sizeOf(sent, file.size)} are kept${until(expires)}.`;
     case 'signed-out': return `You are signed out. ${sure} and kept${until(expires)}. Sign in in a new tab, then press Resume here.`;
-    case 'elsewhere': return sentence || 'It is being uploaded from another device.';
+    case 'elsewhere': return upload.free ? `Another device sent a part of it and has stopped. ${sure}; you can go on from here.` : `It is being uploaded from another device. ${sure}.`;
     case 'stopped': return `${sentence || 'The service does not take it now.'} ${sure} and kept.`;
     case 'checking': return 'Checking the file…';
     case 'done': return `${upload.name} has arrived.`;
