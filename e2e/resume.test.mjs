@@ -311,6 +311,7 @@ describe('uploads that cannot be lost', () => {
       await onlyTablesScroll(page);
     }
     await page.setViewportSize({ width: 1280, height: 900 });
+    await page.emulateMedia({ colorScheme: 'light' });
     const summary = tray(page).locator('summary');
     await summary.press('Enter');
     assert.equal(await group.isVisible(), false, 'folded away');

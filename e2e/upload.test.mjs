@@ -77,7 +77,7 @@ describe('uploads', () => {
     for (const name of ['Datastores', 'Settings', 'Images']) {
       await page.getByRole('navigation', { name: 'Main' }).getByRole('link', { name, exact: true }).click();
       await main(page).getByRole('heading', { level: 1 }).filter({ hasText: name }).waitFor();
-      await page.getByRole('complementary', { name: 'Transfers' }).getByText(/\d+ %/).waitFor();
+      await page.getByRole('complementary', { name: 'Transfers' }).getByText(/\d+ %/).first().waitFor();
     }
     await axe(page);
     await until('it to arrive', async () => /Available/.test(await client.page(path)), 60_000);

@@ -101,12 +101,22 @@ export class Sending {
     this.#stop.abort();
     this.#until();
     this.#set('paused');
-    // The service may have more than it could say: the truth is shown a moment later.
-    this.#look(700);
+    this.#tellPause();
   }
 
-  /** While nothing is sent from here: how much there is, and whether somebody else goes on with it. @param {number} [wait] */
-  #look(wait = LOOK) {
+  /** The service may have more than it could say: the truth is shown a moment later. */
+  async #tellPause() {
+    for (let tries = 0; tries < 3 && this.state === 'paused' && !this.fresh; tries++) {
+      const answer = await tus.pause(this.id);
+      if (this.state !== 'paused') return;
+      if (answer.status < 300 && answer.offset !== null) this.#set('paused', { sent: answer.offset, expires: answer.expires || this.expires });
+      if (answer.status !== 423) break;
+    }
+    this.#look();
+  }
+
+  /** While nothing is sent from here: how much there is, and whether somebody else goes on with it. */
+  #look() {
     if (this.#looking || this.fresh) return;
     this.#looking = true;
     setTimeout(async () => {
@@ -121,7 +131,7 @@ export class Sending {
         else this.#set(this.state, { sent: body.offset, expires, free, sentence: this.sentence, code: this.code });
       }
       this.#look();
-    }, wait);
+    }, LOOK);
   }
 
   /** Ends it and drops what was sent. @returns {Promise<boolean>} whether the service knows */
@@ -233,7 +243,7 @@ export class Sending {
       if (signal.aborted) return false;
       return this.#over('file.unreadable');
     }
-    const answer = await tus.prove(this.id, { block: BLOCK, length: this.file.size, name: this.file.name, digests }, signal);
+    const answer = await tus.prove(this.id, { offset: length, block: BLOCK, length: this.file.size, name: this.file.name, digests }, signal);
     if (signal.aborted) return false;
     if (judge(answer) === 'ok') {
       this.#proved = true;
@@ -283,7 +293,11 @@ export class Sending {
       case 'signed-out': this.#set('signed-out'); return this.#until();
       case 'elsewhere': this.#set('elsewhere', { sentence, code, free: false }); this.#look(); return this.#until();
       case 'stopped': this.#set('stopped', { sentence, code }); return this.#until();
-      case 'gone': return this.#over('gone');
+      case 'gone': {
+        // Refused, cancelled or expired: the state knows why.
+        const { body } = answer.status === 410 ? await tus.state(this.id, signal) : answer;
+        return !signal.aborted && (body?.stopped ? this.#over(body.stopped.code, body.stopped.sentence) : this.#over('gone'));
+      }
       case 'refused': return this.#over(code || `answer ${answer.status}`, sentence);
       case 'limit': if (this.pace.hurdle && this.pace.hurdle.times < 8) { this.#at(null); return true; } return this.#wait('', 0, signal);
       case 'wait': return this.#wait(sentence, answer.retryAfter, signal);

@@ -67,6 +67,9 @@ export const offset = (id, signal) => ask(address(id), { method: 'HEAD', signal 
 /** Ends an upload; what was sent is dropped. @param {string} id */
 export const end = (id) => ask(address(id), { method: 'DELETE' });
 
+/** Nothing more comes for now: it is Pending at once, not when its lease has run out. @param {string} id @param {boolean} [leaving] the page is being left */
+export const pause = (id, leaving = false) => ask(`${address(id)}/pause`, { method: 'POST', keepalive: leaving });
+
 /** What everybody may know of it, in `body`. @param {string} id @param {AbortSignal} [signal] */
 export const state = (id, signal) => ask(address(id), { method: 'GET', signal, background: true });
 

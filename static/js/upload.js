@@ -4,6 +4,7 @@ import { forget, remember } from './handles.js';
 import { Sending } from './sending.js';
 import { keep, swapTo, titlePrefix } from './swap.js';
 import { claim, elsewhere, listen, tell, tellOver } from './tabs.js';
+import * as tus from './tus.js';
 import { hurdle, percent, refusal, remedy, words } from './words.js';
 
 /** @type {Map<string, Sending & {release?: () => void, said?: number, told?: number}>} by the image's id */
@@ -55,6 +56,7 @@ function changed(upload) {
     before.told = 0;
     if (upload.ended) ended(upload);
     wake();
+    draw();
   }
   const ten = Math.floor(percent(upload) / 10) * 10;
   if (state === 'sending' && ten > before.ten && ten < 100) { before.ten = ten; announce(`${name}: ${ten} % sent`); }
@@ -184,7 +186,7 @@ let box = null;
 /** What is sent, on pages that are not its own. @param {Sending[]} apart @param {import('./tabs.js').Elsewhere[]} tabs */
 function tray(apart, tabs) {
   if (!apart.length && !tabs.length) { box?.remove(); box = null; return; }
-  if (!box) document.body.append(box = make('aside', { className: 'tray', 'aria-label': 'Transfers' }, make('details', { open: sessionStorage.tray !== 'closed' }, make('summary', {}, make('h2', {}, 'Transfers'), make('span', { 'data-total': '' })))));
+  if (!box) document.body.append(box = make('aside', { className: 'tray', 'aria-label': 'Transfers' }, make('details', { open: sessionStorage.tray ? sessionStorage.tray === 'open' : innerWidth > 560 }, make('summary', {}, make('h2', {}, 'Transfers'), make('span', { 'data-total': '' })))));
   const details = /** @type {HTMLDetailsElement} */ (one('details', box));
   details.ontoggle = () => { sessionStorage.tray = details.open ? 'open' : 'closed'; };
   /** @type {Map<string | undefined, Sending | import('./tabs.js').Elsewhere>} */
@@ -251,7 +253,9 @@ export function start(root) {
     setInterval(() => { if (uploads.size) { for (const upload of list()) if (!upload.ended) share(upload); soon(); } }, 1000);
     document.addEventListener('visibilitychange', () => { wake(); soon(); });
     addEventListener('beforeunload', (event) => { if (list().some((upload) => upload.unsent)) event.preventDefault(); });
-    addEventListener('pagehide', () => { for (const { id } of list()) tellOver(id); });
+    addEventListener('pagehide', () => {
+      for (const { id, active, unsent } of list()) { tellOver(id); if (active && unsent) tus.pause(id, true); }
+    });
     // Signed in again in another tab (session.js tells all tabs): no need to press Resume.
     if ('BroadcastChannel' in globalThis) new BroadcastChannel('vmimg-session').addEventListener('message', () => { for (const upload of list()) if (upload.state === 'signed-out') upload.go(); });
   }

@@ -26,7 +26,8 @@ export function judge({ status, offset, ours, code, stalled }) {
   switch (status) {
     case 404: case 410: return 'gone';
     case 409: return code === 'upload.proof_needed' ? 'prove' : code === 'upload.other_file' ? 'refused' : offset !== null ? 'offset' : 'wait';
-    case 423: return 'elsewhere';
+    // Locked: an earlier request from here is still ending.
+    case 423: return code === 'upload.locked' ? 'wait' : 'elsewhere';
     case 403: case 507: return 'stopped';
     case 408: case 460: return 'lost';
     default: return status === 429 || status >= 500 ? 'wait' : 'refused';
