@@ -169,7 +169,7 @@ describe('uploads that cannot be lost', () => {
     await reloaded;
     await throttle(page, 0);
     await waitForStatus(page, path, 'Pending', 70_000);
-    assert.match(await cause(page).innerText(), /\d+ % received\.[\s\S]*interrupted[\s\S]*of 24\.\d MiB are on “isos”, kept until \d+ \w+ \d{4}/);
+    assert.match(await cause(page).innerText(), /\d+ % received\.[\s\S]*interrupted[\s\S]*of 24\.\d MiB \(\d+ %\) are kept until \d+ \w+ \d{4}[\s\S]*Choose the same file to go on/);
     assert.match(await cause(page).innerText(), /begun with “large\.iso”/);
     await axe(page);
     await screenshot(page, 'upload-stopped');
@@ -260,6 +260,26 @@ describe('uploads that cannot be lost', () => {
     await theirs.getByLabel('Choose the file and go on').setInputFiles(iso);
     await arrived(theirs);
     noCspViolations(theirs);
+    await theirs.context().close();
+  });
+
+  test('UX 54: what is paused here and goes on from another device is shown so, without controls of the other', async () => {
+    const path = await begin('taken over', MIB);
+    await sent(page, 10);
+    await button(page, 'Pause').click();
+    await until('it to be Pending', async () => (await state(path)).status === 'pending');
+    const theirs = await signedInPage(browser, await client.another());
+    await theirs.goto(path);
+    await throttle(theirs, MIB);
+    await theirs.getByLabel('Choose the file and go on').setInputFiles(iso);
+    await text(page).filter({ hasText: /^It is being uploaded from another device\. \d+ % is sent\.$/ }).waitFor({ timeout: 20_000 });
+    assert.equal(await bar(page).getByRole('button', { name: /Pause|Resume|Cancel|Take over/ }).count(), 0);
+    await axe(page);
+    await bar(page).getByRole('button', { name: 'Do not send from here' }).click();
+    await main(page).getByText('It is being uploaded from another device. Here you can watch it.').waitFor();
+    await throttle(theirs, 0);
+    await arrived(theirs);
+    await arrived(page);
     await theirs.context().close();
   });
 
@@ -392,7 +412,7 @@ describe('uploads that cannot be lost', () => {
     await until('it to be Pending', async () => (await state(path)).status === 'pending');
     const plain = await signedInPage(browser, client, { javaScript: false });
     await plain.goto(path);
-    assert.match(await cause(plain).innerText(), /\d+ % received[\s\S]*kept until[\s\S]*Without scripts the whole file is sent again/);
+    assert.match(await cause(plain).innerText(), /\d+ % received[\s\S]*are kept until[\s\S]*Without scripts the whole file is sent again/);
     await main(plain).getByLabel('Image file').setInputFiles(iso);
     await main(plain).getByRole('button', { name: 'Send the file' }).click();
     await waitForStatus(plain, path, 'Available', 40_000);
