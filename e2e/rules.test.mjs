@@ -62,7 +62,7 @@ test('answers of the service and of a proxy are told apart', () => {
     [answer(413, { ours: false }), 'limit'], [answer(413, { code: 'file.too_large' }), 'refused'], [answer(502, { ours: false }), 'gateway'],
     [answer(504, { ours: false }), 'gateway'], [answer(503, { ours: false }), 'gateway'], [answer(503, { code: 'database_unavailable' }), 'wait'],
     [answer(409, { offset: 7, code: 'upload.offset' }), 'offset'], [answer(409, { code: 'upload.proof_needed', offset: 7 }), 'prove'],
-    [answer(409, { code: 'storage.degraded' }), 'wait'], [answer(423, { code: 'upload.elsewhere' }), 'elsewhere'], [answer(423, { code: 'upload.locked' }), 'wait'], [answer(404), 'gone'], [answer(410), 'gone'],
+    [answer(409, { code: 'storage.degraded' }), 'wait'], [answer(409, { code: 'image.complete' }), 'refused'], [answer(423, { code: 'upload.elsewhere' }), 'elsewhere'], [answer(423, { code: 'upload.locked' }), 'wait'], [answer(404), 'gone'], [answer(410), 'gone'],
     [answer(404, { ours: false }), 'gateway'], [answer(422, { code: 'iso.not_iso' }), 'refused'], [answer(507, { code: 'storage.full' }), 'stopped'],
     [answer(403, { code: 'forbidden' }), 'stopped'], [answer(429, { code: 'busy' }), 'wait'], [answer(500, { code: 'unexpected' }), 'wait'],
     [answer(408, { ours: false }), 'lost'], [answer(500, { ours: false }), 'lost'],

@@ -172,10 +172,10 @@ export class Sending {
   async #create(signal) {
     const answer = await tus.create(this.id, this.file, signal);
     if (signal.aborted) return false;
-    // An answer that was lost: it is there already.
-    if (judge(answer) !== 'ok' && !(answer.status === 409 && this.#tries > 0)) return this.#otherwise(answer, signal);
+    if (judge(answer) !== 'ok') return this.#otherwise(answer, signal);
     this.fresh = false;
-    this.#proved = true;
+    // Something is there where an answer was lost, or where it was begun before.
+    this.#proved = !answer.offset;
     this.expires = answer.expires;
     return true;
   }

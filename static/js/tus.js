@@ -16,8 +16,8 @@
  * @property {any} body
  */
 
-/** How long a small request may take, a piece may stand still on its way out, its answer may take, and the check of a whole file. */
-const SHORT = 15_000, STALL = 30_000, ANSWER = 120_000, CHECK = 600_000;
+/** How long a small request may take, reading a part from a storage to compare it, a piece may stand still on its way out, its answer may take, and the check of a whole file. */
+const SHORT = 15_000, PROOF = 300_000, STALL = 30_000, ANSWER = 120_000, CHECK = 600_000;
 
 /** @type {Answer} */
 const NONE = { status: 0, offset: null, length: null, expires: 0, ours: false, code: '', sentence: '', differsAt: null, retryAfter: 0, stalled: false, body: null };
@@ -41,9 +41,9 @@ function read(status, header, text) {
   };
 }
 
-/** @param {string} url @param {RequestInit & {headers?: Record<string, string>, background?: boolean}} options @returns {Promise<Answer>} */
-async function ask(url, { headers = {}, signal, background = false, ...options }) {
-  const stop = new AbortController(), timer = setTimeout(() => stop.abort(), SHORT), end = () => stop.abort();
+/** @param {string} url @param {RequestInit & {headers?: Record<string, string>, background?: boolean, within?: number}} options @returns {Promise<Answer>} */
+async function ask(url, { headers = {}, signal, background = false, within = SHORT, ...options }) {
+  const stop = new AbortController(), timer = setTimeout(() => stop.abort(), within), end = () => stop.abort();
   signal?.addEventListener('abort', end);
   try {
     const response = await fetch(url, { ...options, cache: 'no-store', redirect: 'manual', signal: stop.signal,
@@ -74,7 +74,7 @@ export const pause = (id, leaving = false) => ask(`${address(id)}/pause`, { meth
 export const state = (id, signal) => ask(address(id), { method: 'GET', signal, background: true });
 
 /** Shows that the chosen file begins with what was sent. @param {string} id @param {object} proof @param {AbortSignal} [signal] */
-export const prove = (id, proof, signal) => ask(`${address(id)}/proof`, { method: 'POST', signal, body: JSON.stringify(proof), headers: { 'Content-Type': 'application/json' } });
+export const prove = (id, proof, signal) => ask(`${address(id)}/proof`, { method: 'POST', signal, within: PROOF, body: JSON.stringify(proof), headers: { 'Content-Type': 'application/json' } });
 
 /** A command with which another machine goes on. @param {string} id */
 export const handOver = (id) => ask(`${address(id)}/handover`, { method: 'POST' });

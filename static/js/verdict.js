@@ -15,6 +15,9 @@
  * @typedef {'ok' | 'offset' | 'prove' | 'lost' | 'stall' | 'limit' | 'gateway' | 'wait' | 'signed-out' | 'elsewhere' | 'gone' | 'stopped' | 'refused'} Verdict
  */
 
+/** Conflicts that no waiting ends. */
+const REFUSED = ['upload.other_file', 'upload.has_bytes', 'image.complete'];
+
 /** @param {Pick<import('./tus.js').Answer, 'status' | 'offset' | 'ours' | 'code' | 'stalled'>} answer @returns {Verdict} */
 export function judge({ status, offset, ours, code, stalled }) {
   if (status === 0) return stalled ? 'stall' : 'lost';
@@ -25,7 +28,7 @@ export function judge({ status, offset, ours, code, stalled }) {
   if (!ours) return status === 503 || status === 404 ? 'gateway' : status < 500 && status !== 408 && status !== 429 ? 'refused' : 'lost';
   switch (status) {
     case 404: case 410: return 'gone';
-    case 409: return code === 'upload.proof_needed' ? 'prove' : code === 'upload.other_file' ? 'refused' : offset !== null ? 'offset' : 'wait';
+    case 409: return code === 'upload.proof_needed' ? 'prove' : REFUSED.includes(code) ? 'refused' : offset !== null ? 'offset' : 'wait';
     // Locked: an earlier request from here is still ending.
     case 423: return code === 'upload.locked' ? 'wait' : 'elsewhere';
     case 403: case 507: return 'stopped';
