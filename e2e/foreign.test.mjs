@@ -8,7 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { Upload } from 'tus-js-client';
-import { ROOT, faultsOf, launch, makeIso, sha256sum, signedInPage, startConsole } from './support.mjs';
+import { ROOT, faultsOf, launch, makeIso, sha256sum, signedInPage, startConsole, throttle } from './support.mjs';
 
 const MIB = 2 ** 20;
 const run = promisify(execFile);
@@ -71,6 +71,8 @@ describe('foreign clients', () => {
   async function inPage(script, act, argument) {
     const page = await signedInPage(browser, client);
     await page.goto('/settings');
+    // Slow enough to stop in the middle.
+    await throttle(page, 6 * MIB);
     await page.evaluate(script);
     await page.evaluate((base64) => {
       globalThis.file = new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], 'foreign.iso');
