@@ -14,6 +14,7 @@ describe('behind nginx', () => {
     ({ server, client } = await startConsole());
     browser = await launch();
     iso = makeIso(join(server.folder, 'proxied.iso'), { mib: 16 });
+    await client.createRecord({ name: 'first', iso }); // from now on it has the cookie of a device
   });
   after(async () => {
     await browser?.close();

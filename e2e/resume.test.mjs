@@ -23,6 +23,7 @@ describe('uploads that cannot be lost', () => {
     browser = await launch();
     iso = makeIso(join(server.folder, 'large.iso'), { mib: 24 });
     sha = sha256sum(iso);
+    await client.createRecord({ name: 'first', iso }); // from now on it has the cookie of a device
   });
   after(async () => {
     await browser?.close();
