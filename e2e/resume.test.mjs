@@ -4,7 +4,7 @@ import { copyFileSync, openSync, readFileSync, statSync, truncateSync, writeSync
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import {
-  axe, faultsOf, launch, main, makeIso, newPage, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signIn, signedInPage, sleep, startConsole,
+  axe, create, faultsOf, fillConfiguration, fillGeneral, launch, main, makeIso, newPage, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signIn, signedInPage, sleep, startConsole,
   submitSignIn, throttle, unplug, until, waitForStatus,
 } from './support.mjs';
 
@@ -333,7 +333,7 @@ describe('uploads that cannot be lost', () => {
     }
     await page.setViewportSize({ width: 1280, height: 900 });
     await page.emulateMedia({ colorScheme: 'light' });
-    const summary = tray(page).locator('summary');
+    const summary = tray(page).locator('summary').filter({ hasText: 'Transfers' });
     await summary.press('Enter');
     assert.equal(await group.isVisible(), false, 'folded away');
     await summary.press('Enter');
@@ -350,11 +350,13 @@ describe('uploads that cannot be lost', () => {
       const there = { url: server.url.replace('127.0.0.1', 'vmimg.test') }, at = await newPage(plain, there);
       await signIn(at);
       assert.equal(await at.evaluate(() => isSecureContext), false);
-      const { image } = await client.createRecord({ name: 'plain http', iso });
-      await at.goto(image);
-      await main(at).getByLabel('Image file').setInputFiles(iso);
+      // Made there: it is another device than the client's.
+      await at.goto('/images/new');
+      await fillGeneral(at, { name: 'plain http' });
+      await fillConfiguration(at, { iso, storage: 'isos', os: 'Debian 13 (trixie)' });
       await throttle(at, 3 * MIB);
-      await main(at).getByRole('button', { name: 'Send the file' }).click();
+      await create(at, {});
+      const image = new URL(at.url()).pathname;
       await sent(at, 50);
       at.once('dialog', (dialog) => dialog.accept());
       await at.reload();
