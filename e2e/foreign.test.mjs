@@ -72,7 +72,7 @@ describe('foreign clients', () => {
     const page = await signedInPage(browser, client);
     await page.goto('/settings');
     // Slow enough to stop in the middle.
-    await throttle(page, 6 * MIB);
+    await throttle(page, 3 * MIB);
     await page.evaluate(script);
     await page.evaluate((base64) => {
       globalThis.file = new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], 'foreign.iso');
@@ -113,7 +113,7 @@ describe('foreign clients', () => {
     const found = await inPage(bundle.outputFiles[0].text, async ({ one, two, three, MIB }) => {
       const { Uppy, Tus } = globalThis.uppy;
       const begin = (meta) => {
-        const uppy = new Uppy().use(Tus, { endpoint: '/uploads', chunkSize: 2 * MIB, retryDelays: null });
+        const uppy = new Uppy().use(Tus, { endpoint: '/uploads', chunkSize: MIB, retryDelays: null });
         const { type: _, ...rest } = meta;
         const id = uppy.addFile({ name: globalThis.file.name, type: '', data: globalThis.file, meta: rest });
         uppy.setFileMeta(id, rest);
@@ -139,7 +139,7 @@ describe('foreign clients', () => {
       const removed = begin(three);
       const third = await new Promise((resolve) => {
         removed.uppy.on('upload-progress', (file, { bytesUploaded }) => {
-          if (bytesUploaded < 3 * MIB) return;
+          if (bytesUploaded < 2 * MIB) return;
           const { uploadUrl } = removed.uppy.getFile(removed.id)?.tus ?? {};
           if (!uploadUrl) return;
           removed.uppy.removeFile(removed.id);

@@ -223,15 +223,8 @@ pub fn cause(found: &Found) -> Option<Cause> {
 }
 
 fn pending_cause(found: &Found) -> Cause {
-    let plain = Cause {
-        tone: "idle",
-        icon: "pause",
-        what: String::new(),
-        way_out: String::new(),
-        storage_href: None,
-        check: false,
-        forget: false,
-    };
+    let plain =
+        Cause { tone: "idle", icon: "pause", what: String::new(), way_out: String::new(), storage_href: None, check: false, forget: false };
     let upload = found.upload.as_ref();
     let stopped = upload.and_then(|upload| upload.stopped());
     let detail = upload.map(|upload| upload.stopped_detail.clone()).unwrap_or_default();

@@ -65,11 +65,7 @@ impl ImageView {
         let facts = deletion_facts(found, machines, device);
         let progress = found.upload.as_ref().filter(|_| matches!(shown, Shown::Uploading)).map(|upload| Progress {
             percent: upload.percent().unwrap_or(0),
-            words: if upload.declared() > 0 {
-                size::part(upload.offset(), upload.declared())
-            } else {
-                size::words(upload.offset())
-            },
+            words: if upload.declared() > 0 { size::part(upload.offset(), upload.declared()) } else { size::words(upload.offset()) },
         });
         let stopped = found.upload.as_ref().filter(|upload| shown == Shown::Pending && upload.kept() > 0);
         let received = stopped.and_then(crate::db::uploads::Upload::percent).map(|percent| format!("{percent} % received"));
