@@ -416,6 +416,10 @@ describe('uploads that cannot be lost', () => {
     const plain = await signedInPage(browser, client, { javaScript: false });
     await plain.goto(path);
     assert.match(await cause(plain).innerText(), /\d+ % received[\s\S]*are kept until[\s\S]*Without scripts the whole file is sent again/);
+    await main(plain).getByRole('button', { name: 'Go on from another machine' }).click();
+    await plain.getByRole('heading', { level: 1, name: 'Go on from another machine' }).waitFor();
+    assert.match(await main(plain).innerText(), /curl [\s\S]*works until \d+ \w+ \d{4}/);
+    await main(plain).getByRole('link', { name: 'Back to the image' }).click();
     await main(plain).getByLabel('Image file').setInputFiles(iso);
     await main(plain).getByRole('button', { name: 'Send the file' }).click();
     await waitForStatus(plain, path, 'Available', 40_000);

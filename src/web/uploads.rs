@@ -23,7 +23,9 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
-use super::{api::Bearer, error::Error, form::ARRIVES_WITHIN, head::is_head_only, page::with_cookie, session::SignedIn};
+use super::{
+    api::Bearer, error::Error, form::ARRIVES_WITHIN, head::is_head_only, images::show::handed_over, page::with_cookie, session::SignedIn,
+};
 use crate::{
     authorize::Actor,
     clock::Timestamp,
@@ -328,8 +330,15 @@ async fn prove(
 async fn hand_over(request: HttpRequest, service: Data<Service>, sender: Sender, id: Path<ImageId>) -> Result<HttpResponse, Error> {
     let handed = take_over_upload::hand_over(&service, &sender.actor, *id).await?;
     let url = address(&request, &service, *id);
+    let command = command(&handed, &url);
+    // The plain form of the image's page.
+    let is_form = request.headers().get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
+    let person = request.extensions().get::<SignedIn>().cloned();
+    if let Some(me) = person.filter(|_| is_form) {
+        return handed_over(&request, &service, &me, *id, (command, url), handed.until.into()).await;
+    }
     Ok(HttpResponse::Ok().json(serde_json::json!({
-        "command": command(&handed, &url),
+        "command": command,
         "token": handed.token,
         "expires": handed.until.rfc3339(),
         "offset": handed.offset,

@@ -250,6 +250,32 @@ fn pending_cause(found: &Found) -> Cause {
     Cause { tone, what, way_out, ..plain }
 }
 
+#[derive(Template)]
+#[template(path = "images/handover.html")]
+struct HandoverPage {
+    shell: Shell,
+    id: ImageId,
+    name: String,
+    command: String,
+    url: String,
+    until: Moment,
+}
+
+/// The command with which another machine goes on, for who asked by a plain form.
+pub async fn handed_over(
+    request: &HttpRequest,
+    service: &Service,
+    me: &SignedIn,
+    id: ImageId,
+    (command, url): (String, String),
+    until: Moment,
+) -> Result<HttpResponse, Error> {
+    let name = name_of(service, id).await?;
+    let shell = Shell::new(request, &service.config, me, "images", format!("Another machine – {name} – Images"));
+    let page = HandoverPage { shell, id, name, command, url, until };
+    html(&page.shell, &page)
+}
+
 /// `GET /images/{id}/access`
 pub async fn access(request: HttpRequest, service: Data<Service>, me: SignedIn, id: Path<ImageId>) -> Result<HttpResponse, Error> {
     let (found, machines) = find(&service, &me, *id).await?;
