@@ -115,7 +115,8 @@ describe('foreign clients', () => {
       const begin = (meta) => {
         const uppy = new Uppy().use(Tus, { endpoint: '/uploads', chunkSize: MIB, retryDelays: null });
         const { type: _, ...rest } = meta;
-        const id = uppy.addFile({ name: globalThis.file.name, type: '', data: globalThis.file, meta: rest });
+        // It would go on with an earlier upload of a file of the same name, size and time.
+        const name = `${meta.name}.iso`, id = uppy.addFile({ name, type: '', data: new File([globalThis.file], name), meta: rest });
         uppy.setFileMeta(id, rest);
         return { uppy, id };
       };
