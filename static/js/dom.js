@@ -44,6 +44,8 @@ export function icon(name) {
 
 /** What is for scripts comes out of its template; what is for pages without goes away with its names and ids. @param {ParentNode} root */
 export function withJs(root) {
+  // One may hold another.
+  for (let found; (found = all('template[data-with-js]', root)).length;) for (const el of found) el.replaceWith(/** @type {HTMLTemplateElement} */ (el).content);
   for (const el of all('[data-without-js]', root)) {
     el.hidden = true;
     for (const part of [el, ...all('[id], input, select, textarea, button', el)]) {
@@ -51,7 +53,6 @@ export function withJs(root) {
       if ('disabled' in part) part.disabled = true;
     }
   }
-  for (const el of all('template[data-with-js]', root)) el.replaceWith(/** @type {HTMLTemplateElement} */ (el).content);
 }
 
 const regions = {};
