@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Service, system_name};
@@ -56,7 +57,7 @@ pub struct File {
     /// Whether `bytes` is exact.
     pub exact: bool,
     /// Its first 64 KiB, or all of it where it is smaller.
-    pub head: Vec<u8>,
+    pub head: Bytes,
     /// What its SHA-256 must turn out to be, where the sender says so.
     pub sha256: Option<[u8; 32]>,
 }

@@ -22,11 +22,11 @@ use crate::{
     domain::{
         ids::ImageId,
         size,
-        upload::{self, REST_AFTER},
+        upload::{self, FIRST_REST_AFTER, REST_AFTER},
         version::Expected,
     },
     media::HEAD_BYTES,
-    storage::Busy,
+    storage::{Buffer, Busy},
 };
 
 /// Why a sender that fell silent is not waited for any longer.
@@ -35,7 +35,7 @@ const SENT_ANEW: &str = "Its sender fell silent and began to send anew.";
 /// The beginning of a stream.
 pub struct Head {
     /// The first 64 KiB, or everything where it is less.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// What came with it and follows it.
     pub rest: Option<Bytes>,
 }
@@ -54,26 +54,15 @@ pub async fn read_head<E>(stream: &mut (impl Stream<Item = Result<Bytes, E>> + U
 
 /// Reads so many bytes, or all that come where it is fewer, however long that takes.
 pub async fn read_up_to<E>(stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin), most: usize) -> Result<Head, E> {
-    let mut head = Head { bytes: Vec::new(), rest: None };
-    while head.bytes.len() < most {
+    let (mut head, mut rest) = (Buffer::default(), None);
+    while head.len() < most {
         let Some(chunk) = stream.next().await else { break };
         let mut chunk = chunk?;
-        let take = chunk.len().min(most - head.bytes.len());
-        append(&mut head.bytes, &chunk.split_to(take));
-        if !chunk.is_empty() {
-            head.rest = Some(chunk);
-        }
+        let now = chunk.split_to(chunk.len().min(most - head.len()));
+        head.append(&now, most);
+        rest = Some(chunk).filter(|chunk| !chunk.is_empty());
     }
-    Ok(head)
-}
-
-/// Adds to a head, which grows by doubling but never beyond what it can be: very many may wait for the rest of theirs.
-fn append(head: &mut Vec<u8>, bytes: &[u8]) {
-    let needed = head.len() + bytes.len();
-    if needed > head.capacity() {
-        head.reserve_exact(needed.max((head.capacity() * 2).min(HEAD_BYTES)) - head.len());
-    }
-    head.extend_from_slice(bytes);
+    Ok(Head { bytes: Bytes::from_owner(head), rest })
 }
 
 /// A file that a program sends as it is, without a form around it.
@@ -123,8 +112,8 @@ pub async fn run<E: std::fmt::Display>(
     }
     let (bytes, exact) = if head.is_all() { (has, true) } else { (announced.unwrap_or(most), announced.is_some()) };
     let file = File { name, bytes, exact, head: head.bytes, sha256: sent.sha256 };
-    let mut transfer = upload_image::begin(service, actor, id, expected, &file).await?;
-    transfer.push(Bytes::from(file.head)).await?;
+    let mut transfer = Box::pin(upload_image::begin(service, actor, id, expected, &file)).await?;
+    transfer.push(file.head).await?;
     if let Some(rest) = head.rest {
         transfer.push(rest).await?;
     }
@@ -144,7 +133,8 @@ pub async fn pump<E: std::fmt::Display>(
     config: &Config,
 ) -> Result<Transfer, Failure> {
     let (silence, least) = (config.client_silence, config.client_rate.saturating_mul(config.client_silence.as_secs()));
-    let rest_after = REST_AFTER.min(silence / 2);
+    // Who never paused before rests sooner: a crowd that falls silent at once must not keep its first buffers for long.
+    let mut rest_after = FIRST_REST_AFTER.min(silence / 2);
     let (mut window, mut in_window) = (Instant::now(), 0_u64);
     let busy = transfer.busy();
     loop {
@@ -154,7 +144,8 @@ pub async fn pump<E: std::fmt::Display>(
             Turn::Asked => return Err(interrupted(transfer, SENT_ANEW.to_owned()).await),
             Turn::Silence => {
                 transfer.rest().await?;
-                match turn(&busy, silence - rest_after, stream).await {
+                let rest = silence - std::mem::replace(&mut rest_after, REST_AFTER.min(silence / 2));
+                match turn(&busy, rest, stream).await {
                     Turn::Moves(chunk) => chunk,
                     Turn::Asked => return Err(interrupted(transfer, SENT_ANEW.to_owned()).await),
                     Turn::Silence => {
@@ -205,6 +196,6 @@ async fn turn<E>(busy: &Busy, within: Duration, stream: &mut (impl Stream<Item =
 /// Ends a transfer whose client was lost. What arrived is kept where it can be continued.
 pub async fn interrupted(transfer: Transfer, detail: String) -> Failure {
     let failure = Failure::invalid("file", "upload.incomplete", detail.clone());
-    transfer.lost(detail).await;
+    Box::pin(transfer.lost(detail)).await;
     failure
 }

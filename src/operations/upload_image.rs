@@ -300,14 +300,15 @@ impl Transfer {
         let Some(receiver) = &mut self.receiver else { return Err(Failure::Broken("the transfer is over".to_owned())) };
         let length = bytes.len();
         if let Err(failed) = receiver.push(bytes).await {
-            return Err(self.fail(failed).await);
+            return Err(Box::pin(self.fail(failed)).await);
         }
         if let Some(counted) = &self.counted {
             counted.bytes(length);
         }
         let received = receiver.received();
         if let Some(due) = upload::checkpoint_due(received - self.checkpoint_at, self.checkpoint_time.elapsed()) {
-            self.checkpoint(due == Due::Drip, false).await?;
+            // Apart, as everything that is rare: the task of a client that is silent has no room for it.
+            Box::pin(self.checkpoint(due == Due::Drip, false)).await?;
         }
         Ok(())
     }
@@ -315,7 +316,7 @@ impl Transfer {
     /// The client has been silent for a while: what arrived is made durable, and no file handle is held until it goes on.
     pub async fn rest(&mut self) -> Result<(), Failure> {
         if self.receiver.as_ref().is_some_and(|receiver| receiver.received() > self.checkpoint_at) {
-            self.checkpoint(true, false).await?;
+            Box::pin(self.checkpoint(true, false)).await?;
         }
         Ok(())
     }

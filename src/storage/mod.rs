@@ -7,6 +7,7 @@
 //! [`directory`] keeps the files, [`pool`] keeps a storage that hangs from taking the service with it, [`receive`] moves a stream
 //! of bytes into a file, and [`send`] out of one. Everything but the last three blocks, and is meant to be run by [`pool::Workers`].
 
+mod buffer;
 mod checkpoint;
 mod directory;
 mod error;
@@ -24,6 +25,7 @@ mod send;
 mod tests;
 mod writer;
 
+pub use buffer::Buffer;
 pub use checkpoint::Checkpoint;
 pub use directory::Directory;
 pub use error::StorageError;

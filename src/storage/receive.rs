@@ -19,10 +19,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Checkpoint, Directory, Part, StorageError, Workers, pool::Pending, writer::Writer};
+use super::{Buffer, Checkpoint, Directory, Part, StorageError, Workers, pool::Pending, writer::Writer};
 use crate::domain::ids::ImageId;
 
-/// The most that one buffer of a transfer holds, in bytes. It grows with what arrives, up to this.
+/// The most that one buffer of a transfer holds, in bytes.
 pub const BUFFER_BYTES: usize = 256 * 1024;
 
 /// The same for a transfer that flows, as long as few do. Measured: handing over four times as much at once saves half of the system's
@@ -86,9 +86,9 @@ pub struct Receiver {
     file: Hand<Box<Writer>>,
     hash: Hand<Sha256>,
     /// What arrived and was not handed to the workers yet.
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// What the workers have, or had: the other buffer.
-    in_flight: Arc<Vec<u8>>,
+    in_flight: Arc<Buffer>,
     /// Bytes handed to workers.
     handed: u64,
     /// Leave to have wide buffers.
@@ -193,7 +193,7 @@ impl Receiver {
             let most = if self.wide.is_some() { WIDE_BUFFER_BYTES } else { BUFFER_BYTES };
             let full = most - (self.handed % most as u64) as usize;
             let (now, later) = rest.split_at(rest.len().min(full - self.buffer.len()));
-            append(&mut self.buffer, now, most);
+            self.buffer.append(now, most);
             rest = later;
             if self.buffer.len() == full {
                 self.hand_over().await?;
@@ -224,7 +224,7 @@ impl Receiver {
             Hand::Resting
         });
         let checkpoint = checkpoint.await?;
-        (self.buffer, self.in_flight, self.wide) = (Vec::new(), Arc::default(), None);
+        (self.buffer, self.in_flight, self.wide) = (Buffer::default(), Arc::default(), None);
         Ok(checkpoint)
     }
 
@@ -278,7 +278,7 @@ impl Receiver {
             room_is_claimed,
             file,
             hash,
-            buffer: Vec::new(),
+            buffer: Buffer::default(),
             in_flight: Arc::default(),
             handed,
             wide: None,
@@ -305,12 +305,12 @@ impl Receiver {
         self.handed += self.in_flight.len() as u64;
         let (to_write, to_hash) = (Arc::clone(&self.in_flight), Arc::clone(&self.in_flight));
         let write = move || {
-            writer.write(&to_write)?;
+            writer.write((*to_write).as_ref())?;
             drop(to_write);
             Ok(writer)
         };
         let update = move || {
-            hash.update(&**to_hash);
+            hash.update((*to_hash).as_ref());
             drop(to_hash);
             Ok(hash)
         };
@@ -387,14 +387,4 @@ async fn reopen(
             other => return other,
         }
     }
-}
-
-/// Appends, growing by doubling as a vector does, but never beyond one buffer.
-fn append(buffer: &mut Vec<u8>, bytes: &[u8], most: usize) {
-    let needed = buffer.len() + bytes.len();
-    if needed > buffer.capacity() {
-        let capacity = needed.max(buffer.capacity() * 2).min(most);
-        buffer.reserve_exact(capacity - buffer.len());
-    }
-    buffer.extend_from_slice(bytes);
 }

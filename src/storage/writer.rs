@@ -60,6 +60,7 @@ impl Writer {
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
         if self.durable < self.offset {
             self.part.sync()?;
+            self.part.start_writing_out(self.durable, self.offset - self.durable);
             self.durable = self.offset;
         }
         Ok(())

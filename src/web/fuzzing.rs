@@ -357,7 +357,7 @@ fn send(kind: &HeaderValue, body: &[u8], piece: usize, seed: u64) -> (Result<(St
                 Err(failed) => return (Err(code(&failed)), Vec::new()),
             };
             assert!(part.file.head.len() <= HEAD_BYTES);
-            let (name, exact, bytes, mut written) = (part.file.name, part.file.exact, part.file.bytes, part.file.head);
+            let (name, exact, bytes, mut written) = (part.file.name, part.file.exact, part.file.bytes, part.file.head.to_vec());
             written.extend(part.rest.iter().flatten());
             let Some(mut field) = part.field else {
                 assert!(exact && written.len() as u64 == bytes, "{} bytes, and not {bytes}", written.len());

@@ -120,7 +120,8 @@ pub async fn require(
     }
     let open = is_in(OPEN);
     let found = match request.app_data::<Data<Service>>().cloned() {
-        Some(service) => find(request.request(), &service).await,
+        // Apart from the request's own task: very many wait for the rest of their bodies long after this.
+        Some(service) => Box::pin(find(request.request(), &service)).await,
         None => Err(Error::unexpected("no service")),
     };
     match found {
@@ -129,7 +130,7 @@ pub async fn require(
             request.extensions_mut().insert(found);
         }
         Ok(None) if open => {}
-        Ok(None) => return Ok(ask(request).await),
+        Ok(None) => return Ok(Box::pin(ask(request)).await),
         // Static files and the pages of health and set-up do not wait for the records.
         Err(_) if open => {}
         Err(failed) => return Ok(request.into_response(failed.error_response())),

@@ -195,7 +195,7 @@ two_databases! {
         let app = start.ready().await;
         let bytes = iso_of("LIVE", 2_000);
         let id = app.pending("live").await;
-        let file = File { name: "live.iso".to_owned(), bytes: bytes.len() as u64, exact: true, head: bytes[..65_536].to_vec(), sha256: None };
+        let file = File { name: "live.iso".to_owned(), bytes: bytes.len() as u64, exact: true, head: bytes[..65_536].to_vec().into(), sha256: None };
         let mut transfer = upload_image::begin(&app.service, &administrator(&app), id.parse().unwrap(), Expected::Any, &file).await.unwrap();
         transfer.push(bytes[..1_000_000].to_vec().into()).await.unwrap();
         assert!(shown(&app, &id).await.starts_with("Uploading"));

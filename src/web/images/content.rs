@@ -30,7 +30,7 @@ use crate::{
         download_image, find_image, receive_file, upload_image,
     },
     secret,
-    storage::{Sender, StorageError},
+    storage::{Buffer, Sender, StorageError},
     web::{
         error::Error,
         form::{ARRIVES_WITHIN, Fields},
@@ -53,19 +53,19 @@ pub async fn read_head(request: &HttpRequest, payload: Payload) -> Result<(File,
 async fn read_all_of_head(request: &HttpRequest, mut payload: Payload) -> Result<(File, Fields), Error> {
     let query = Fields::parse(request.query_string())?;
     let bytes: u64 = query.one("size")?.parse().map_err(|_| Error::bad_request("The file's size is missing."))?;
-    let mut head = Vec::new();
+    let mut head = Buffer::default();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Error::bad_request("The first bytes of the file did not arrive whole. Try again."))?;
         if head.len() + chunk.len() > HEAD_BYTES {
             return Err(Error::new(StatusCode::PAYLOAD_TOO_LARGE, "file.head", "Too large", "Only the first 64 KiB are looked at here."));
         }
-        head.extend_from_slice(&chunk);
+        head.append(&chunk, HEAD_BYTES);
     }
     let name = upload::base_name(query.one("name")?).to_owned();
     if (head.len() as u64) < bytes.min(HEAD_BYTES as u64) {
         return Err(Error::bad_request("The first bytes of the file did not arrive whole. Try again."));
     }
-    Ok((File { name, bytes, exact: true, head, sha256: None }, query))
+    Ok((File { name, bytes, exact: true, head: Bytes::from_owner(head), sha256: None }, query))
 }
 
 /// What is wrong, for a script.
@@ -106,7 +106,7 @@ pub async fn preflight(
 pub async fn receive(service: &Service, actor: &Arc<Actor>, image: ImageId, mut part: FilePart, form: &mut Form) -> Result<(), Failure> {
     // A script announced the exact size when the image was made; then the file must have it.
     if !part.file.exact {
-        let announced = service.db.read(move |conn| find_image(conn, image)).await?;
+        let announced = Box::pin(service.db.read(move |conn| find_image(conn, image))).await?;
         let upload = announced
             .upload
             .filter(|upload| upload.stopped().is_none() && announced.image.file_name == upload::clean_name(&part.file.name));
@@ -117,8 +117,8 @@ pub async fn receive(service: &Service, actor: &Arc<Actor>, image: ImageId, mut 
             (part.file.bytes, part.file.exact) = (announced, true);
         }
     }
-    let mut transfer = upload_image::begin(service, actor, image, Expected::Any, &part.file).await?;
-    transfer.push(Bytes::from(std::mem::take(&mut part.file.head))).await?;
+    let mut transfer = Box::pin(upload_image::begin(service, actor, image, Expected::Any, &part.file)).await?;
+    transfer.push(std::mem::take(&mut part.file.head)).await?;
     if let Some(rest) = part.rest.take() {
         transfer.push(rest).await?;
     }
@@ -130,7 +130,7 @@ pub async fn receive(service: &Service, actor: &Arc<Actor>, image: ImageId, mut 
         Err(failure) if failure.code() == Some("upload.incomplete") => {
             return Err(receive_file::interrupted(transfer, "The end of the form did not arrive.".to_owned()).await);
         }
-        Err(failure) => return Err(transfer.stop(Stopped::Refused, failure.to_string(), failure).await),
+        Err(failure) => return Err(Box::pin(transfer.stop(Stopped::Refused, failure.to_string(), failure)).await),
     }
     receive_file::publish(transfer).await
 }

@@ -253,7 +253,7 @@ two_databases! {
         let program = app.program("images");
         let bytes = iso("REVOKED");
         let id = program.announce("x", &bytes).await;
-        let file = File { name: "x.iso".to_owned(), bytes: bytes.len() as u64, exact: true, head: bytes[..65_536].to_vec(), sha256: None };
+        let file = File { name: "x.iso".to_owned(), bytes: bytes.len() as u64, exact: true, head: bytes[..65_536].to_vec().into(), sha256: None };
         let actor = Actor {
             user: app.text("SELECT id AS t FROM users").parse().unwrap(),
             name: "Ada".to_owned(),
