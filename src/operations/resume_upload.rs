@@ -260,7 +260,7 @@ pub async fn create(
     what: For,
     file_name: Option<String>,
     length: u64,
-    head: Option<&[u8]>,
+    head: Option<Bytes>,
 ) -> Result<ImageId, Failure> {
     let most = service.config.max_upload;
     match what {
@@ -269,16 +269,16 @@ pub async fn create(
             check_head(&name, length, head, most)?;
             create_image::announce(service, actor, *answers, &name, length).await
         }
-        For::Image(id) => announce_again(service, actor, id, file_name, length, head.map(<[u8]>::to_vec)).await.map(|()| id),
+        For::Image(id) => announce_again(service, actor, id, file_name, length, head).await.map(|()| id),
     }
 }
 
 /// What the beginning of a file says, where enough of it is there to say anything.
-fn check_head(name: &str, length: u64, head: Option<&[u8]>, most: u64) -> Result<(), FieldError> {
+fn check_head(name: &str, length: u64, head: Option<Bytes>, most: u64) -> Result<(), FieldError> {
     upload::check_file(name, Some(length), most)?;
     match head {
         Some(head) if head.len() as u64 >= length.min(HEAD_BYTES as u64) => {
-            let file = File { name: name.to_owned(), bytes: length, exact: true, head: head.to_vec(), sha256: None };
+            let file = File { name: name.to_owned(), bytes: length, exact: true, head, sha256: None };
             create_image::check_file(&file, most).map(drop)
         }
         _ => Ok(()),
@@ -292,7 +292,7 @@ async fn announce_again(
     id: ImageId,
     file_name: Option<String>,
     length: u64,
-    head: Option<Vec<u8>>,
+    head: Option<Bytes>,
 ) -> Result<(), Failure> {
     let (most, instance) = (service.config.max_upload, service.instance);
     authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
@@ -303,7 +303,7 @@ async fn announce_again(
             upload_image::may_begin(&found)?;
         }
         let name = upload::clean_name(file_name.as_deref().unwrap_or(&found.image.file_name));
-        check_head(&name, length, head.as_deref(), most)?;
+        check_head(&name, length, head, most)?;
         storages::lock(tx, found.storage.id)?;
         images::lock(tx, id)?;
         if let Some(upload) = &found.upload {
@@ -427,14 +427,19 @@ pub async fn send<E: std::fmt::Display>(
     let mut transfer = take_turn(service, actor, id, chunk, busy).await?;
     if let Some(head) = head {
         if chunk.offset + head.bytes.len() as u64 >= looked_at {
-            let file =
-                File { name: ready.name, bytes: ready.declared, exact: true, head: [&before[..], &head.bytes[..]].concat(), sha256: None };
+            let file = File {
+                name: ready.name,
+                bytes: ready.declared,
+                exact: true,
+                head: [&before[..], &head.bytes[..]].concat().into(),
+                sha256: None,
+            };
             if let Err(fault) = create_image::check_file(&file, service.config.max_upload) {
                 let message = fault.message.clone();
                 return Err(transfer.stop(Stopped::Refused, message, fault.into()).await);
             }
         }
-        transfer.push(Bytes::from(head.bytes)).await?;
+        transfer.push(head.bytes).await?;
         if let Some(rest) = head.rest {
             transfer.push(rest).await?;
         }

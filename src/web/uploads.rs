@@ -202,12 +202,12 @@ async fn create(request: HttpRequest, service: Data<Service>, sender: Sender, mu
     if head.as_ref().is_some_and(|head| head.bytes.len() as u64 > length) {
         return Err(Error::from(Failure::refused_at(0, "upload.beyond_length", "More bytes came along than Upload-Length announces.")));
     }
-    let first = head.as_ref().map(|head| head.bytes.as_slice());
+    let first = head.as_ref().map(|head| head.bytes.clone());
     let id = resume_upload::create(&service, &sender.actor, asked.what, asked.file_name, length, first).await?;
     let reached = match head {
         None => resume_upload::state(&service, &sender.actor, id).await?.reached,
         Some(head) => {
-            let before = [Some(web::Bytes::from(head.bytes)), head.rest].into_iter().flatten().map(Ok);
+            let before = [Some(head.bytes), head.rest].into_iter().flatten().map(Ok);
             let mut bytes = stream::iter(before).chain(payload);
             let chunk = Chunk { offset: 0, length: content_length(headers), checksum: checksum(headers)?, whole: None };
             Box::pin(resume_upload::send(&service, &sender.actor, id, chunk, &mut bytes)).await?
