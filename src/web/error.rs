@@ -46,7 +46,14 @@ pub struct Error {
     pub retry_after: Option<u64>,
     /// What is wrong with each member, where that is the reason.
     pub faults: Vec<Fault>,
-    /// How far the upload has come that it is about.
+    /// Where the upload stands that it is about, if it is about one.
+    pub place: Option<Box<Place>>,
+}
+
+/// Where an upload stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// How far it has come.
     pub offset: Option<u64>,
     /// Where the file that was shown begins to differ from what was sent before.
     pub differs_at: Option<u64>,
@@ -55,7 +62,7 @@ pub struct Error {
 impl Error {
     /// An error with all its words.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str, sentence: impl Into<String>) -> Self {
-        Self { status, code, title, sentence: sentence.into(), retry_after: None, faults: Vec::new(), offset: None, differs_at: None }
+        Self { status, code, title, sentence: sentence.into(), retry_after: None, faults: Vec::new(), place: None }
     }
 
     /// There is nothing here, or nothing that this person may see.
@@ -153,7 +160,8 @@ impl From<Failure> for Error {
                     _ => StatusCode::CONFLICT,
                 };
                 let (offset, differs_at) = (refusal.offset, refusal.differs_at);
-                let error = Self { offset, differs_at, ..Self::new(status, refusal.code, "This cannot be done now", refusal.sentence) };
+                let place = (offset.is_some() || differs_at.is_some()).then(|| Box::new(Place { offset, differs_at }));
+                let error = Self { place, ..Self::new(status, refusal.code, "This cannot be done now", refusal.sentence) };
                 if refusal.code == "upload.locked" { error.retry_after(1) } else { error }
             }
             Failure::Invalid(faults) => {

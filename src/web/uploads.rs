@@ -215,7 +215,7 @@ async fn create(request: HttpRequest, service: Data<Service>, sender: Sender, mu
     };
     let mut answer = HttpResponse::Created();
     answer.insert_header((header::LOCATION, address(&request, &service, id)));
-    Ok(with_cookie(told(&mut answer, reached), sender.cookie.as_ref())?)
+    with_cookie(told(&mut answer, reached), sender.cookie.as_ref())
 }
 
 /// `GET /uploads`: the unfinished uploads that the viewer may see, those of the same device first.
@@ -323,7 +323,7 @@ async fn prove(
     let proof = Proof { block: proving.block, length: proving.length, offset: proving.offset, digests };
     let offset = Box::pin(take_over_upload::prove(&service, &sender.actor, *id, proof)).await?;
     let answer = HttpResponse::NoContent().insert_header((UPLOAD_OFFSET, offset.to_string())).finish();
-    Ok(with_cookie(answer, sender.cookie.as_ref())?)
+    with_cookie(answer, sender.cookie.as_ref())
 }
 
 /// `POST /uploads/{id}/handover`: a token for just this upload, and the command that goes on with it elsewhere.
@@ -387,7 +387,7 @@ async fn send(
     let chunk = Chunk { offset, length: content_length(headers), whole: number(headers, &UPLOAD_LENGTH)?, checksum: checksum(headers)? };
     // Apart from the request's own task, which very many have that never come so far.
     let reached = Box::pin(resume_upload::send(&service, &sender.actor, *id, chunk, &mut payload)).await?;
-    Ok(with_cookie(told(&mut HttpResponse::NoContent(), reached), sender.cookie.as_ref())?)
+    with_cookie(told(&mut HttpResponse::NoContent(), reached), sender.cookie.as_ref())
 }
 
 /// `DELETE /uploads/{id}`: gives the upload up; the image stays, as never sent.

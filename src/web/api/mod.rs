@@ -131,6 +131,7 @@ pub fn problem(error: Error, path: &str, request_id: &str, old: &HeaderMap) -> H
     let several = error.status == StatusCode::UNPROCESSABLE_ENTITY && error.faults.len() > 1;
     let code = if several { "invalid" } else { error.code };
     let about = problems::find(code);
+    let offset = error.place.as_ref().and_then(|place| place.offset);
     // A version that is not the present one fails the precondition that named it.
     let status = if code == "changed_meanwhile" { StatusCode::PRECONDITION_FAILED } else { error.status };
     let detail = match (about, code) {
@@ -152,7 +153,7 @@ pub fn problem(error: Error, path: &str, request_id: &str, old: &HeaderMap) -> H
         instance: path.to_owned(),
         code: code.to_owned(),
         request_id: request_id.to_owned(),
-        differs_at: error.differs_at,
+        differs_at: error.place.as_ref().and_then(|place| place.differs_at),
         errors: error
             .faults
             .into_iter()
@@ -165,7 +166,7 @@ pub fn problem(error: Error, path: &str, request_id: &str, old: &HeaderMap) -> H
             answer.insert_header((name, value.clone()));
         }
     }
-    if let Some(offset) = error.offset {
+    if let Some(offset) = offset {
         answer.insert_header((uploads::UPLOAD_OFFSET, offset.to_string()));
     }
     if let Some(seconds) = error.retry_after {
