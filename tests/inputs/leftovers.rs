@@ -111,7 +111,7 @@ fn difference(world: &World, before: &Held, left: &Left) -> Option<String> {
         return Some(format!("{} threads, {} before", now.threads, before.threads));
     }
     // What was changed on purpose may give back what was promised before.
-    if now.reserved != before.reserved && !(*left == Left::Changed && now.reserved < before.reserved) {
+    if now.reserved != before.reserved && !(matches!(left, Left::Changed | Left::Kept) && now.reserved < before.reserved) {
         return Some(format!("{} bytes are promised, {} before", now.reserved, before.reserved));
     }
     let more: BTreeMap<&str, i64> = now
@@ -122,7 +122,11 @@ fn difference(world: &World, before: &Held, left: &Left) -> Option<String> {
         .collect();
     // What an upload that began before has sent is its own.
     let parts: Vec<&String> = now.files.keys().filter(|path| path.contains("/staging/") && !before.files.contains_key(*path)).collect();
-    if !parts.is_empty() {
+    let own = match left {
+        Left::Kept => format!("/{}.part", world.newest()),
+        _ => String::new(),
+    };
+    if parts.len() != usize::from(*left == Left::Kept) || parts.iter().any(|path| own.is_empty() || !path.ends_with(&own)) {
         return Some(format!("parts of files lie about: {parts:?}"));
     }
     let new: Vec<&String> = now.files.keys().filter(|path| before.files.get(*path) != now.files.get(*path)).collect();
@@ -167,7 +171,7 @@ fn difference(world: &World, before: &Held, left: &Left) -> Option<String> {
             unlike(2)
         }
         // Work that is still to be done would be seen in a later row.
-        Left::Changed => more.get("jobs").is_some_and(|jobs| *jobs > 0).then(|| format!("rows: {more:?}: work is left to do")),
+        Left::Changed | Left::Kept => more.get("jobs").is_some_and(|jobs| *jobs > 0).then(|| format!("rows: {more:?}: work is left to do")),
     }
 }
 

@@ -153,7 +153,7 @@ pub fn rows() -> Vec<Batch> {
     rows.push(
         Row::new("B-M23", "the session ends, and a checkpoint follows", session_ends(Duration::from_millis(2_500)), &[401])
             .words(&["upload.session_ended"])
-            .left(Left::Changed)
+            .left(Left::Kept)
             .also(stopped_by_right),
     );
     rows.push(

@@ -20,6 +20,8 @@ pub enum Left {
     Available,
     /// What was there is changed on purpose; `also` looks at it. No part of a file, nothing promised.
     Changed,
+    /// The same, and the newest image keeps what arrived of its file: one part.
+    Kept,
 }
 
 /// One row.

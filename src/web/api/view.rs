@@ -131,10 +131,7 @@ impl Image {
     /// An image with the machines that use it.
     pub fn new(found: &Found, machines: &[usage::Machine]) -> Self {
         let (image, storage, shown) = (&found.image, &found.storage, found.shown());
-        let sentence = match show::cause(found) {
-            None => shown.meaning().to_owned(),
-            Some(cause) => format!("{} {}", cause.what, cause.way_out).trim().to_owned(),
-        };
+        let sentence = show::sentence(found).unwrap_or_else(|| shown.meaning().to_owned());
         let since = if storage.health == Health::Healthy { image.status_since } else { storage.health_since };
         let progress = found.upload.as_ref().filter(|_| shown == Shown::Uploading).map(|upload| Progress {
             received: upload.offset(),

@@ -73,6 +73,19 @@ impl Part {
             until: upload.expires_at().map(Moment::from),
         })
     }
+
+    /// The same as a sentence, as the page has it.
+    fn sentence(&self) -> String {
+        let until = self.until.as_ref().map_or("further notice", |until| until.words.as_str());
+        format!("{} ({} %) are kept until {until}. Choose the same file to go on.", self.words, self.percent)
+    }
+}
+
+/// Why an image cannot be used now, and the way out, in words for programs.
+pub fn sentence(found: &Found) -> Option<String> {
+    let cause = cause(found)?;
+    let part = found.upload.as_ref().filter(|_| found.shown() == Shown::Pending).and_then(Part::of).map(|part| part.sentence());
+    Some([cause.what, cause.way_out, part.unwrap_or_default()].join(" ").trim().to_owned())
 }
 
 #[derive(Template)]
