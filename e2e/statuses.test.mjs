@@ -58,7 +58,7 @@ for (const database of DATABASES) {
     test('UX 25, 33, 36: Available and Pending can be deleted; Pending says what stopped it and how to go on', async () => {
       await available();
       await expectStatus(unfinished, 'Pending', { says: /interrupted|connection was lost/i, remedy: /choose|send/i, deletable: true });
-      await main(page).getByLabel('Image file').waitFor();
+      await main(page).getByLabel('Choose the file and go on').waitFor();
     });
 
     test('UX 33, 61: an unreachable storage is Degraded within 10 s, and so are its images; nothing is written in its place', async () => {
