@@ -60,6 +60,7 @@ impl Writer {
     pub(super) fn sync(&mut self) -> Result<(), StorageError> {
         if self.durable < self.offset {
             self.part.sync()?;
+            // What was still on its way when this was asked before did not leave the cache; now that it is durable it can.
             self.part.start_writing_out(self.durable, self.offset - self.durable);
             self.durable = self.offset;
         }
