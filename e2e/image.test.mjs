@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
-  ADMIN, DATABASES, REAL, axe, expectErrors, flash, launch, main, makeIso, noCspViolations, screenshot, sha256sum, signedInPage, startConsole, until,
-  waitForStatus,
+  ADMIN, DATABASES, REAL, axe, expectErrors, flash, heard, launch, listen, main, makeIso, noCspViolations, screenshot, sha256sum, signedInPage, startConsole,
+  until, waitForStatus,
 } from './support.mjs';
 
 for (const database of DATABASES) {
@@ -48,8 +48,9 @@ for (const database of DATABASES) {
       await facts.getByRole('link', { name: 'isos' }).waitFor();
       for (const [name, text] of [['Copy SHA-256', sha256sum(REAL.memtest)], ['Copy UUID', image.split('/').pop()]]) {
         await page.reload();
+        await listen(page);
         await facts.getByRole('button', { name }).click();
-        await page.locator('[aria-live]', { hasText: /^Copied$/ }).waitFor();
+        await until('it to be said', async () => (await heard(page)).includes('Copied'));
         assert.equal(await page.evaluate(() => navigator.clipboard.readText()), text);
       }
       await screenshot(page, 'image-light', { fullPage: true });

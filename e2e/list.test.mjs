@@ -4,7 +4,7 @@ import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
-  REAL, axe, flash, launch, main, makeIso, noCspViolations, screenshot, seedImages, signedInPage, startConsole, until,
+  REAL, axe, flash, heard, launch, listen, main, makeIso, noCspViolations, screenshot, seedImages, signedInPage, startConsole, until,
 } from './support.mjs';
 
 const names = (page) => main(page).locator('tbody th[scope=row] a bdi').allInnerTexts();
@@ -222,11 +222,7 @@ describe('list of images', () => {
     const row = page.getByRole('row', { name: /arriving/ });
     const order = await names(page);
     await main(page).getByRole('link', { name: 'memtest' }).focus();
-    await page.evaluate(() => {
-      globalThis.said = [];
-      new MutationObserver((list) => { for (const { target } of list) { const live = (target.nodeType === 1 ? target : target.parentElement)?.closest('[aria-live], [role=status], [role=alert]'); if (live) globalThis.said.push(live.textContent); } })
-        .observe(document.body, { subtree: true, childList: true, characterData: true });
-    });
+    await listen(page);
     const upload = other.upload(record.content, iso);
     await upload.send(6_000_000);
     await row.locator('.status', { hasText: /Uploading \d+ %/ }).waitFor({ timeout: 15_000 });
@@ -239,15 +235,16 @@ describe('list of images', () => {
     await row.locator('.status', { hasText: 'Available' }).waitFor({ timeout: 15_000 });
     assert.deepEqual(await names(page), order, 'in the same order');
     assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'memtest', 'with the same focus');
-    const said = await page.evaluate(() => globalThis.said);
+    const said = await heard(page);
     assert.ok(said.length <= 3, `${said.length} announcements: ${said}`);
   });
 
   test('UX 30: the link to this view is copied, and the export has what the filter shows', async () => {
     await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
     await page.goto('/images?os=debian-13&sort=name');
+    await listen(page);
     await main(page).getByRole('button', { name: 'Copy link to this view' }).click();
-    await page.locator('[aria-live]', { hasText: 'Copied' }).waitFor();
+    await until('it to be said', async () => (await heard(page)).includes('Copied'), 15_000);
     assert.equal(await page.evaluate(() => navigator.clipboard.readText()), page.url());
     const waiting = page.waitForEvent('download');
     await main(page).getByRole('link', { name: /Export CSV/ }).click();

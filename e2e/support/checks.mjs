@@ -23,6 +23,20 @@ export function noCspViolations(page, where = page.url()) {
   assert.deepEqual(faultsOf(page), [], `faults at ${where}`);
 }
 
+/** Begins to note what a screen reader is told, for `heard`. @param {import('playwright-core').Page} page */
+export const listen = (page) => page.evaluate(() => {
+  globalThis.said = [];
+  new MutationObserver((list) => {
+    for (const { target } of list) {
+      const live = (target.nodeType === 1 ? target : target.parentElement)?.closest('[aria-live], [role=status], [role=alert]');
+      if (live) globalThis.said.push(live.textContent);
+    }
+  }).observe(document.body, { subtree: true, childList: true, characterData: true });
+});
+
+/** What was said since. @param {import('playwright-core').Page} page @returns {Promise<string[]>} */
+export const heard = (page) => page.evaluate(() => globalThis.said);
+
 /** Only tables scroll sideways, inside a region that can be focused and has a name. */
 export async function onlyTablesScroll(page, where = page.url()) {
   const wide = await page.evaluate(() => {

@@ -55,9 +55,16 @@ export function withJs(root) {
   }
 }
 
-const regions = {};
-/** Says a sentence to screen readers. @param {string} text @param {'polite' | 'assertive'} [how] */
+const regions = {}, free = {};
+/** Says a sentence to screen readers, each for a second at least: two at once are both heard. @param {string} text @param {'polite' | 'assertive'} [how] */
 export function announce(text, how = 'polite') {
+  const now = performance.now(), at = Math.max(now, free[how] ?? 0);
+  free[how] = at + 1000;
+  setTimeout(() => say(text, how), at - now);
+}
+
+/** @param {string} text @param {'polite' | 'assertive'} how */
+function say(text, how) {
   // While a dialog is open, everything outside of it is silent.
   let region = regions[how];
   const host = document.querySelector('dialog:modal') ?? document.body, fresh = region?.parentNode !== host || !region.isConnected;
