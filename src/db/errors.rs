@@ -28,6 +28,20 @@ pub enum DbError {
     Other(Error),
 }
 
+impl DbError {
+    /// The same once more, for another who was hit by it.
+    pub(super) fn told_again(&self) -> Self {
+        match self {
+            Self::Taken(taken) => Self::Taken(*taken),
+            Self::InUse => Self::InUse,
+            Self::Busy(cause) => Self::Busy(cause.clone()),
+            Self::Unreachable(cause) => Self::Unreachable(cause.clone()),
+            Self::Interrupted(cause) => Self::Interrupted(cause.clone()),
+            Self::Other(error) => Self::Interrupted(error.to_string()),
+        }
+    }
+}
+
 /// The value that is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Taken {

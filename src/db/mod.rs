@@ -2,11 +2,13 @@
 //!
 //! There are two doors, [`Db::read`] and [`Db::write`]; both run on the blocking pool, so that no handler ever holds a connection or
 //! blocks a thread that serves others. Before each door is a line: whoever waits for a connection waits there and holds no thread, so a
-//! thousand writers that wait for SQLite's one pen leave the readers their threads. `write` opens a write transaction at once (on SQLite a deferred one could fail halfway) and hands
-//! out a [`Tx`], the only value on which the audit log can be written: a change and its record commit together or not at all.
+//! thousand writers that wait for SQLite's one pen leave the readers their threads. `write` opens a write transaction at once (on SQLite a
+//! deferred one could fail halfway) and hands out a [`Tx`], the only value on which the audit log can be written: a change and its record
+//! commit together or not at all.
 
 mod dialect;
 mod errors;
+mod pen;
 mod pool;
 
 pub mod bulk;
@@ -92,10 +94,19 @@ impl Address {
 #[derive(Clone)]
 pub struct Db {
     pool: Pool,
-    /// One place for each connection, for reading and for writing.
+    /// One place for each connection that reads.
     readers: Arc<Semaphore>,
-    writers: Arc<Semaphore>,
+    writers: Writers,
     counts: counts::Counts,
+}
+
+/// Where those who write wait.
+#[derive(Clone)]
+enum Writers {
+    /// SQLite's one pen, which takes many changes at once.
+    Pen(pen::Pen),
+    /// One place for each connection.
+    Places(Arc<Semaphore>),
 }
 
 /// An open write transaction.
@@ -118,7 +129,12 @@ impl Db {
         let pool = Pool::open(address)?;
         let (readers, writers) = pool.places();
         let line = |places: u32| Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(1)));
-        Ok(Self { pool, readers: line(readers), writers: line(writers), counts: counts::Counts::default() })
+        let counts = counts::Counts::default();
+        let writers = match address {
+            Address::Sqlite(_) => Writers::Pen(pen::Pen::new(pool.clone(), counts.clone())?),
+            Address::Postgres(_) => Writers::Places(line(writers)),
+        };
+        Ok(Self { pool, readers: line(readers), writers, counts })
     }
 
     /// What was counted a moment ago.
@@ -169,12 +185,17 @@ impl Db {
         T: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (db, place) = (self.clone(), take_place(&self.writers).await?);
-        let work = move || {
-            let _place = place;
-            db.write_now(change)
-        };
-        joined(tokio::task::spawn_blocking(work).await)
+        match &self.writers {
+            Writers::Pen(pen) => pen.write(change).await,
+            Writers::Places(places) => {
+                let (db, place) = (self.clone(), take_place(places).await?);
+                let work = move || {
+                    let _place = place;
+                    db.write_now(change)
+                };
+                joined(tokio::task::spawn_blocking(work).await)
+            }
+        }
     }
 
     /// As [`Db::read`], on the calling thread: for the command line and for code that is on a blocking thread already.
@@ -216,10 +237,7 @@ async fn take_place(line: &Arc<Semaphore>) -> DbResult<OwnedSemaphorePermit> {
     match timeout(pool::WAIT, line.clone().acquire_owned()).await {
         Ok(Ok(place)) => Ok(place),
         Ok(Err(closed)) => Err(DbError::Interrupted(closed.to_string())),
-        Err(_) => {
-            meter::database_busy();
-            Err(DbError::Busy(format!("no connection was free for {} seconds", pool::WAIT.as_secs())))
-        }
+        Err(_) => Err(pool::none_was_free()),
     }
 }
 
@@ -239,10 +257,13 @@ fn begin(conn: &mut Conn) -> QueryResult<()> {
     }
 }
 
-fn roll_back(conn: &mut Conn) {
-    if let Err(failed) = <Conn as Connection>::TransactionManager::rollback_transaction(conn) {
+/// Whether it went.
+fn roll_back(conn: &mut Conn) -> bool {
+    let rolled_back = <Conn as Connection>::TransactionManager::rollback_transaction(conn);
+    if let Err(failed) = &rolled_back {
         tracing::warn!(error = %failed, "could not roll back; the pool will close this connection");
     }
+    rolled_back.is_ok()
 }
 
 /// The present name of a thing, for the audit log; empty where there is none.

@@ -92,6 +92,12 @@ impl Pool {
     }
 }
 
+/// Nobody's turn came in [`WAIT`].
+pub(super) fn none_was_free() -> DbError {
+    meter::database_busy();
+    DbError::Busy(format!("no connection was free for {} seconds", WAIT.as_secs()))
+}
+
 fn none_in_time(failed: r2d2::PoolError) -> DbError {
     meter::database_busy();
     DbError::Unreachable(failed.to_string())
