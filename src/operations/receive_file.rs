@@ -122,16 +122,16 @@ pub async fn run<E: std::fmt::Display>(
 }
 
 /// Everything has arrived. From here on nothing more is needed of the client: publishing goes on when it goes away.
-pub async fn publish(transfer: Transfer) -> Result<(), Failure> {
+pub async fn publish(transfer: Box<Transfer>) -> Result<(), Failure> {
     tokio::spawn(transfer.finish()).await.map_err(|failed| Failure::Broken(failed.to_string()))?
 }
 
 /// Moves the rest of a stream into a transfer. A client that falls silent or drips is given up.
 pub async fn pump<E: std::fmt::Display>(
-    mut transfer: Transfer,
+    mut transfer: Box<Transfer>,
     stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     config: &Config,
-) -> Result<Transfer, Failure> {
+) -> Result<Box<Transfer>, Failure> {
     let (silence, least) = (config.client_silence, config.client_rate.saturating_mul(config.client_silence.as_secs()));
     // Who never paused before rests sooner: a crowd that falls silent at once must not keep its first buffers for long.
     let mut rest_after = FIRST_REST_AFTER.min(silence / 2);
@@ -194,7 +194,7 @@ async fn turn<E>(busy: &Busy, within: Duration, stream: &mut (impl Stream<Item =
 }
 
 /// Ends a transfer whose client was lost. What arrived is kept where it can be continued.
-pub async fn interrupted(transfer: Transfer, detail: String) -> Failure {
+pub async fn interrupted(transfer: Box<Transfer>, detail: String) -> Failure {
     let failure = Failure::invalid("file", "upload.incomplete", detail.clone());
     Box::pin(transfer.lost(detail)).await;
     failure

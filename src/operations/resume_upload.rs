@@ -474,7 +474,7 @@ pub(super) async fn turn(service: &Service, id: ImageId) -> Result<Busy, Failure
 }
 
 /// The upload goes on with this chunk, if it still may.
-async fn take_turn(service: &Service, actor: &Arc<Actor>, id: ImageId, chunk: Chunk, busy: Busy) -> Result<Transfer, Failure> {
+async fn take_turn(service: &Service, actor: &Arc<Actor>, id: ImageId, chunk: Chunk, busy: Busy) -> Result<Box<Transfer>, Failure> {
     let instance = service.instance;
     let begun = authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
         let (now, lease_until) = super::lease();

@@ -141,7 +141,13 @@ pub fn may_begin(found: &Found) -> Result<(), Failure> {
 
 /// Begins the transfer of an image's whole file: everything that is known of it is checked first, its space is reserved. What was kept of
 /// an earlier one is dropped.
-pub async fn begin(service: &Service, actor: &Arc<Actor>, image: ImageId, expected: Expected, file: &File) -> Result<Transfer, Failure> {
+pub async fn begin(
+    service: &Service,
+    actor: &Arc<Actor>,
+    image: ImageId,
+    expected: Expected,
+    file: &File,
+) -> Result<Box<Transfer>, Failure> {
     super::create_image::check_file(file, service.config.max_upload)?;
     let busy = service
         .storages
@@ -183,12 +189,12 @@ pub(super) fn sender(actor: &Actor, instance: InstanceId, lease_until: clock::Ti
 }
 
 impl Transfer {
-    /// Makes or opens the file.
-    pub(super) async fn open(service: &Service, actor: &Arc<Actor>, busy: Busy, begun: Begun) -> Result<Self, Failure> {
+    /// Makes or opens the file. In a box: a silent client's tasks would hold it once for each function that it is handed to.
+    pub(super) async fn open(service: &Service, actor: &Arc<Actor>, busy: Busy, begun: Begun) -> Result<Box<Self>, Failure> {
         let handle = service.handle(&begun.storage);
         let counted = Some(Receiving::begin(&begun.storage.name));
         let Begun { image, storage, fence, declared, exact, chunk, counts, sha256, promised, from } = begun;
-        let mut transfer = Self {
+        let mut transfer = Box::new(Self {
             service: service.clone(),
             actor: actor.clone(),
             image,
@@ -207,7 +213,7 @@ impl Transfer {
             checkpoint_at: from.as_ref().map_or(0, |from| from.offset),
             checkpoint_time: Instant::now(),
             left: false,
-        };
+        });
         let opened = match from {
             None => transfer.create().await,
             Some(from) => transfer.reopen(from).await,

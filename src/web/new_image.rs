@@ -439,18 +439,18 @@ pub async fn create_with_file(
 ) -> Result<HttpResponse, Error> {
     let (me, cookie) = me.with_device(&service.config);
     let mut form = Form::new(&request, payload, &service.config);
-    let created = async {
+    // Boxed, as what comes after the file: a client that is silent in the middle of it has no room for the rest.
+    let created = Box::pin(async {
         let part = form.file_part().await?;
         let image = create_image::create(&service, &me.actor, *id, &part.file).await?;
         Ok::<_, Failure>((image, part))
-    }
-    .await;
-    let answer = match created {
+    });
+    let answer = match created.await {
         Ok((image, part)) => {
             let here = format!("/images/{image}");
             let flash = match Box::pin(receive(&service, &me.actor, image, part, &mut form)).await {
                 Ok(()) => {
-                    let name = name_of(&service, image).await?;
+                    let name = Box::pin(name_of(&service, image)).await?;
                     Flash::about("The file of ", here.clone(), &name, " is complete. The image is Available.")
                 }
                 // The image is there and says why it is Pending.
@@ -458,16 +458,18 @@ pub async fn create_with_file(
             };
             see_other(&service.config, &here, Some(&flash))
         }
-        Err(Failure::Invalid(faults)) => {
-            let answers = find(&service, &me.actor, *id).await?.answers;
-            summary_page(&request, &service, &me, *id, answers, Faults(links(*id, faults))).await?
+        Err(failed) => {
+            let faults = match failed {
+                Failure::Invalid(faults) => links(*id, faults),
+                Failure::Refused(refusal) => vec![FieldError::new("file", refusal.code, refusal.sentence)],
+                other => return Err(other.into()),
+            };
+            let page = Box::pin(async {
+                let answers = find(&service, &me.actor, *id).await?.answers;
+                summary_page(&request, &service, &me, *id, answers, Faults(faults)).await
+            });
+            page.await?
         }
-        Err(Failure::Refused(refusal)) => {
-            let answers = find(&service, &me.actor, *id).await?.answers;
-            let fault = FieldError::new("file", refusal.code, refusal.sentence);
-            summary_page(&request, &service, &me, *id, answers, Faults(vec![fault])).await?
-        }
-        Err(other) => return Err(other.into()),
     };
     with_cookie(answer, cookie.as_ref())
 }

@@ -23,7 +23,10 @@ use actix_web::{
 };
 use tracing::{Instrument, Span};
 
-use super::connection::{self, Answering, Occupation, UnderWay};
+use super::{
+    connection::{self, Answering, Occupation, UnderWay},
+    head,
+};
 use crate::{
     domain::ids::UserId,
     meter,
@@ -54,6 +57,7 @@ pub async fn number(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    head::hold_little(&mut request);
     let service = request.app_data::<Data<Service>>().cloned();
     let trusted = service.as_ref().map(|service| service.config.trusted_proxies.as_slice()).unwrap_or_default();
     let address = client_address(request.peer_addr(), request.headers(), trusted);
