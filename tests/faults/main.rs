@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo test --test faults -- kills --count 200 --seed 7      random moments, on SQLite and PostgreSQL
+//! cargo test --test faults -- chunks                          the same for uploads in chunks, with what is sent again after each kill
 //! cargo test --test faults -- calls --quick                   before the Nth call, N = 1, 2, 3 … until a run passes
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod calls;
 mod check;
+mod chunks;
 mod client;
 mod kills;
 mod ledger;
@@ -39,13 +41,21 @@ struct Cli {
 enum What {
     /// Kill at random moments under load
     Kills(kills::Wanted),
+    /// Kill at random offsets of uploads in chunks, and before each of their first calls
+    Chunks(chunks::Wanted),
     /// Kill before the Nth call, or let it fail, N = 1, 2, 3 … until a run passes
     Calls(calls::Wanted),
+}
+
+/// What is said of a thread that panicked.
+fn broke_off(panic: &(dyn std::any::Any + Send)) -> String {
+    format!("a lane broke off: {:?}", panic.downcast_ref::<String>())
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().what {
         What::Kills(wanted) => kills::run(&wanted),
+        What::Chunks(wanted) => chunks::run(&wanted),
         What::Calls(wanted) => calls::run(&wanted),
     };
     match done {
