@@ -167,10 +167,7 @@ pub fn run(wanted: &Wanted) -> Result<(), String> {
     let (queue, counts, looked) = (Mutex::new(chosen.into_iter()), Mutex::new(Counts::new()), Mutex::new(Looked::default()));
     let failed: Vec<String> = thread::scope(|scope| {
         let lanes: Vec<_> = (0..wanted.lanes.max(1)).map(|_| scope.spawn(|| lane(&queue, &counts, &looked))).collect();
-        lanes
-            .into_iter()
-            .filter_map(|lane| lane.join().unwrap_or_else(|panic| Err(super::broke_off(&*panic))).err())
-            .collect()
+        lanes.into_iter().filter_map(|lane| lane.join().unwrap_or_else(|panic| Err(super::broke_off(&*panic))).err()).collect()
     });
     let counts = counts.into_inner().unwrap();
     for ((call, fault), count) in &counts {
@@ -239,7 +236,17 @@ impl Bench {
         let roaming = load::add_datastore(&client, "roaming", &place.folder("roaming"))?;
         let ledger = Ledger { roaming: Roaming { id: roaming, removed: Some(false), ..Roaming::default() }, ..Ledger::default() };
         let folder = place.folder("roaming").display().to_string();
-        Ok(Self { running: Some(running), client, ledger, local, folder, made: 0, looked: Looked::default(), waiting: Vec::new(), file: Vec::new() })
+        Ok(Self {
+            running: Some(running),
+            client,
+            ledger,
+            local,
+            folder,
+            made: 0,
+            looked: Looked::default(),
+            waiting: Vec::new(),
+            file: Vec::new(),
+        })
     }
 
     /// N = 1, 2, 3 … until no call is left for the fault.
@@ -457,8 +464,14 @@ impl Bench {
             (told, _) if told == self.file.len() && one.on == On::Database => Ok(()),
             (0, Err(_)) if has == 0 || is_lost => Ok(()),
             (0, Ok(part)) if has == 0 && !is_lost && part.is_empty() => Ok(()),
-            (told, Ok(part)) if (told == has || told == has + CHUNK && one.on == On::Database) && part.get(..told) == self.file.get(..told) => Ok(()),
-            (told, part) => Err(format!("{has} bytes were acknowledged, it goes on from {told}, and the part has {:?}", part.map(|part| part.len()))),
+            (told, Ok(part))
+                if (told == has || told == has + CHUNK && one.on == On::Database) && part.get(..told) == self.file.get(..told) =>
+            {
+                Ok(())
+            }
+            (told, part) => {
+                Err(format!("{has} bytes were acknowledged, it goes on from {told}, and the part has {:?}", part.map(|part| part.len())))
+            }
         }
     }
 

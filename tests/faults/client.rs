@@ -73,18 +73,20 @@ impl Answer {
 #[derive(Clone)]
 pub struct Client {
     pub address: SocketAddr,
+    /// How long an answer may take.
+    pub patience: Duration,
     cookies: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Client {
     /// Without cookies.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, cookies: Arc::default() }
+        Self { address, patience: ANSWERS_WITHIN, cookies: Arc::default() }
     }
 
     /// The same person, after the service was started again.
     pub fn at(&self, address: SocketAddr) -> Self {
-        Self { address, cookies: self.cookies.clone() }
+        Self { address, ..self.clone() }
     }
 
     /// Asks for a page.
@@ -155,8 +157,8 @@ impl Client {
     fn begin(&self, method: &str, path: &str, headers: &str, write: impl FnOnce(&mut TcpStream) -> io::Result<()>) -> Answered {
         let lost = |failed: io::Error| Unknown(format!("{method} {path}: {failed}"));
         let mut socket = TcpStream::connect_timeout(&self.address, Duration::from_secs(5)).map_err(lost)?;
-        socket.set_read_timeout(Some(ANSWERS_WITHIN)).map_err(lost)?;
-        socket.set_write_timeout(Some(ANSWERS_WITHIN)).map_err(lost)?;
+        socket.set_read_timeout(Some(self.patience)).map_err(lost)?;
+        socket.set_write_timeout(Some(self.patience)).map_err(lost)?;
         socket.set_nodelay(true).map_err(lost)?;
         let cookies: Vec<String> = self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let mut head =
@@ -173,9 +175,18 @@ impl Client {
             // The sender gave up on purpose, and does not wait for an answer.
             return Err(Unknown(format!("{method} {path}: {failed}")));
         }
-        let mut bytes = Vec::new();
-        let read = socket.read_to_end(&mut bytes);
-        match parse(&bytes, method == "HEAD") {
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 65_536]);
+        // A connection whose body was not read stays open for some seconds after its answer.
+        let (answer, read) = loop {
+            let read = socket.read(&mut buffer);
+            bytes.extend_from_slice(&buffer[..read.as_ref().copied().unwrap_or_default()]);
+            let ended = !matches!(read, Ok(1..));
+            let answer = parse(&bytes, method == "HEAD", ended);
+            if answer.is_some() || ended {
+                break (answer, read);
+            }
+        };
+        match answer {
             Some(answer) => {
                 for (name, value) in &answer.1 {
                     self.cookies.lock().unwrap().insert(name.clone(), value.clone());
@@ -191,8 +202,8 @@ impl Client {
     }
 }
 
-/// A whole answer and the cookies in it; none if it is cut off.
-fn parse(bytes: &[u8], is_head: bool) -> Option<(Answer, Vec<(String, String)>)> {
+/// A whole answer and the cookies in it; none if something is missing. `ended`: nothing more will come.
+fn parse(bytes: &[u8], is_head: bool, ended: bool) -> Option<(Answer, Vec<(String, String)>)> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = head.split("\r\n");
@@ -210,20 +221,21 @@ fn parse(bytes: &[u8], is_head: bool) -> Option<(Answer, Vec<(String, String)>)>
         }
     }
     let rest = &bytes[end + 4..];
-    let body = if is_head {
+    // "Go on" and its like are not the answer yet.
+    if (100..200).contains(&status) {
+        return parse(rest, is_head, ended);
+    }
+    let body = if is_head || status == 204 {
         Vec::new()
     } else if headers.get("transfer-encoding").is_some_and(|kind| kind.contains("chunked")) {
         dechunked(rest)?
     } else {
         match headers.get("content-length") {
             Some(length) => rest.get(..length.parse().ok()?)?.to_vec(),
-            None => rest.to_vec(),
+            None if ended => rest.to_vec(),
+            None => return None,
         }
     };
-    // "Go on" and its like are not the answer yet.
-    if (100..200).contains(&status) {
-        return parse(rest, is_head);
-    }
     Some((Answer { status, headers, body }, cookies))
 }
 

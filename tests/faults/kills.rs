@@ -79,10 +79,7 @@ pub fn run(wanted: &Wanted) -> Result<(), String> {
                 (*database, scope.spawn(work))
             })
             .collect();
-        running
-            .into_iter()
-            .map(|(database, lane)| (database, lane.join().unwrap_or_else(|panic| Err(super::broke_off(&*panic)))))
-            .collect()
+        running.into_iter().map(|(database, lane)| (database, lane.join().unwrap_or_else(|panic| Err(super::broke_off(&*panic))))).collect()
     });
     let mut failed = String::new();
     for (database, result) in results {

@@ -57,6 +57,8 @@ pub struct Watched {
     pub calls: Vec<u64>,
 }
 
+/// Claiming room beforehand, as some file systems cannot.
+pub const NO_FALLOCATE: (u64, Errno) = (285, Errno::EOPNOTSUPP);
 /// Renaming without replacing, as some file systems cannot: links are made instead.
 pub const NO_RENAMEAT2: (u64, Errno) = (RENAMEAT2, Errno::EINVAL);
 
