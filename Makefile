@@ -49,23 +49,31 @@ docs: ## The crate's documentation, with warnings denied
 build: ## The release binary
 	cargo build --locked --release
 
-kills: ## 1,000 kills at random moments under load, on both databases (minutes)
+kills: ## 1,000 kills at random moments under load, and 500 in uploads in chunks, on both databases (minutes)
 	@tests/tools/setup
 	@tests/tools/postgres with $(MAKE) build kills-alone
 
 .PHONY: kills-alone
 kills-alone:
 	$(RELEASE_TEST) faults -- kills --count $${COUNT:-1000}
+	$(RELEASE_TEST) faults -- chunks
 
-# What `make test` runs: 200 kills, and a kill, EIO and ENOSPC at every write, flush, rename and commit.
+# What `make test` runs: 200 kills, 100 in uploads in chunks, and a kill, EIO and ENOSPC at every write, flush, rename and commit; disks and
+# lines that go bad.
 kills-run:
 	@: "$${VMIMG_TEST_POSTGRES:?names no PostgreSQL: run 'make test', or 'make kills'}"
 	$(RELEASE_TEST) faults -- kills --count 200
+	$(RELEASE_TEST) faults -- chunks --count 60 --first 40
 	$(RELEASE_TEST) faults -- calls --quick
+	$(RELEASE_TEST) faults -- disks --cuts 12
+	$(RELEASE_TEST) faults -- lines
 
-faults: ## Every call on files killed before and failing with every error, one after the other (an hour)
+faults: ## Every call on files killed before and failing with every error, one after the other; bad disks and lines, as root (an hour)
+	@tests/tools/setup
 	@$(MAKE) build
 	$(RELEASE_TEST) faults -- calls
+	$(RELEASE_TEST) faults -- disks
+	$(RELEASE_TEST) faults -- lines
 
 power: ## Power cuts at every write of a long workload, and subsets of what was not flushed (as root; minutes)
 	@tests/tools/setup power

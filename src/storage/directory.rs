@@ -206,8 +206,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Makes a part again of a file that was renamed into place and never became its image's. Does nothing where there is a part already,
-    /// or no such file.
+    /// Makes a part again of a file that was renamed into place and never became its image's, and removes its manifest, which came before
+    /// it. Does nothing where there is another part already.
     ///
     /// # Errors
     /// As [`Directory::remove`].
@@ -216,12 +216,12 @@ impl Directory {
         let Some(images) = present(root.folder(IMAGES))? else { return Ok(()) };
         let staging = root.folder_or_new(STAGING, STAGING_MODE)?;
         let (name, part) = (file_name(image), part_name(image));
-        let Some(published) = images.stat(&name)? else { return Ok(()) };
-        match staging.stat(&part)? {
-            None => images.move_new(&name, &staging, &part)?,
+        match (images.stat(&name)?, staging.stat(&part)?) {
+            (None, _) => {}
+            (Some(_), None) => images.move_new(&name, &staging, &part)?,
             // Where a file system renames by linking, a power cut may have left both names.
-            Some(other) if same_file(&published, &other) => drop(images.unlink(&name)?),
-            Some(_) => return Ok(()),
+            (Some(published), Some(other)) if same_file(&published, &other) => drop(images.unlink(&name)?),
+            (Some(_), Some(_)) => return Ok(()),
         }
         images.unlink(&manifest::file_name(image))?;
         staging.sync()?;

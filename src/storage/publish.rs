@@ -15,8 +15,8 @@ use crate::domain::ids::ImageId;
 
 impl Directory {
     /// Turns a complete part of `size` bytes into the image's file, durably, with its manifest beside it. Never replaces a file. The part
-    /// must be the one that [`super::Receiver::finish`] gave. After a failed write or flush it is removed; after any other error it is
-    /// still there and can be opened again.
+    /// must be the one that [`super::Receiver::finish`] gave. After a failed write or flush it is removed, unless the storage is merely
+    /// full or can only be read; after any other error it is still there and can be opened again.
     ///
     /// # Errors
     /// [`StorageError::WrongSize`], [`StorageError::FileExists`], [`StorageError::NotARegularFile`] when the name of the part no longer
@@ -64,7 +64,8 @@ impl Directory {
         if let Err(error) = &published {
             // Cleaning up can fail for the same reason as publishing did; the caller's sweep finds the rest by `contents`.
             let _ = manifest_is_ours.then(|| images.unlink(&manifest::file_name(image)));
-            let lost = part.is_dead() || matches!(error, StorageError::WriteFailed { .. });
+            // What was durable before the storage was full is still there, and the upload goes on from it.
+            let lost = !error.part_survives() && (part.is_dead() || matches!(error, StorageError::WriteFailed { .. }));
             let ours_at = |folder: &Folder, name: &str| matches!(folder.stat(name), Ok(Some(found)) if same_file(&found, &opened));
             if ours_at(&images, &name) {
                 let _ = if lost || ours_at(&staging, &part_name) {

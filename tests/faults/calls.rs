@@ -26,6 +26,10 @@ use super::{
 const RESTS_WITHIN: Duration = Duration::from_secs(20);
 /// The queue is worked off within this after an answer.
 const AFTERWARDS: Duration = Duration::from_millis(700);
+/// Sectors of the files that are sent.
+const SECTORS: u32 = 350;
+/// Bytes of a chunk of one of them.
+const CHUNK: usize = 300_000;
 /// A loop that is longer than this does not end by itself.
 const MOST: u64 = 400;
 
@@ -49,6 +53,8 @@ enum Deed {
     Upload,
     /// On a file system that cannot rename without replacing.
     UploadByLink,
+    /// As tus has it.
+    UploadInChunks,
     Edit,
     Delete,
     TakeAway,
@@ -57,6 +63,8 @@ enum Deed {
     Tidy,
     /// Send the file of an image that still waits for it; no part of a loop.
     SendAgain,
+    /// Ask how far an upload in chunks has come, and send what is missing; no part of a loop.
+    GoOn,
 }
 
 /// Where the calls are.
@@ -107,6 +115,12 @@ fn loops(quick: bool) -> Vec<Loop> {
             }
         }
         loops.push(Loop { deed: Deed::UploadByLink, on: On::Storage, calls: &["linkat"], fault: Fault::Kill });
+        // Kills of uploads in chunks have a loop of their own.
+        for (on, calls) in kinds {
+            for fault in [Fault::Fails(Errno::EIO), Fault::Fails(Errno::ENOSPC)] {
+                loops.push(Loop { deed: Deed::UploadInChunks, on, calls, fault });
+            }
+        }
         return loops;
     }
     let calls: [&[&str]; 11] = [
@@ -123,7 +137,7 @@ fn loops(quick: bool) -> Vec<Loop> {
         &["fallocate"],
     ];
     let errors = [Errno::EIO, Errno::ENOSPC, Errno::EDQUOT, Errno::EINTR, Errno::ESTALE, Errno::EROFS];
-    for deed in [DEEDS[0], Deed::UploadByLink, DEEDS[1], DEEDS[2], DEEDS[3], DEEDS[4]] {
+    for deed in [DEEDS[0], Deed::UploadByLink, Deed::UploadInChunks, DEEDS[1], DEEDS[2], DEEDS[3], DEEDS[4]] {
         for on in [On::Storage, On::Database] {
             for calls in calls {
                 // Where links are made instead of renaming, only that differs.
@@ -153,12 +167,7 @@ pub fn run(wanted: &Wanted) -> Result<(), String> {
     let (queue, counts, looked) = (Mutex::new(chosen.into_iter()), Mutex::new(Counts::new()), Mutex::new(Looked::default()));
     let failed: Vec<String> = thread::scope(|scope| {
         let lanes: Vec<_> = (0..wanted.lanes.max(1)).map(|_| scope.spawn(|| lane(&queue, &counts, &looked))).collect();
-        lanes
-            .into_iter()
-            .filter_map(|lane| {
-                lane.join().unwrap_or_else(|panic| Err(format!("a lane broke off: {:?}", panic.downcast_ref::<String>()))).err()
-            })
-            .collect()
+        lanes.into_iter().filter_map(|lane| lane.join().unwrap_or_else(|panic| Err(super::broke_off(&*panic))).err()).collect()
     });
     let counts = counts.into_inner().unwrap();
     for ((call, fault), count) in &counts {
@@ -216,6 +225,8 @@ struct Bench {
     looked: Looked,
     /// Images whose sender was told to try again, and may for as long as their lease lasts.
     waiting: Vec<String>,
+    /// The file of the last upload in chunks.
+    file: Vec<u8>,
 }
 
 impl Bench {
@@ -225,7 +236,17 @@ impl Bench {
         let roaming = load::add_datastore(&client, "roaming", &place.folder("roaming"))?;
         let ledger = Ledger { roaming: Roaming { id: roaming, removed: Some(false), ..Roaming::default() }, ..Ledger::default() };
         let folder = place.folder("roaming").display().to_string();
-        Ok(Self { running: Some(running), client, ledger, local, folder, made: 0, looked: Looked::default(), waiting: Vec::new() })
+        Ok(Self {
+            running: Some(running),
+            client,
+            ledger,
+            local,
+            folder,
+            made: 0,
+            looked: Looked::default(),
+            waiting: Vec::new(),
+            file: Vec::new(),
+        })
     }
 
     /// N = 1, 2, 3 … until no call is left for the fault.
@@ -247,15 +268,14 @@ impl Bench {
     fn once(&mut self, place: &Place, one: Loop, nth: u64) -> Result<Option<String>, String> {
         self.prepare(place, one.deed)?;
         let below = match one.on {
-            On::Storage => vec![place.dir.join("media").display().to_string() + "/"],
-            On::Database => vec![place.database_file().display().to_string()],
+            On::Storage => place.media(),
+            On::Database => place.database_file().display().to_string(),
         };
         let plan = Plan {
-            calls: one.calls.iter().flat_map(|call| tracer::numbers(call)).collect(),
-            below,
+            watched: vec![tracer::watched(below, one.calls)],
             fault: one.fault,
             nth,
-            no_renameat2: one.deed == Deed::UploadByLink,
+            lacks: (one.deed == Deed::UploadByLink).then_some(tracer::NO_RENAMEAT2),
         };
         let tracer = Tracer::attach(self.running.as_ref().map_or(0, Running::pid), plan);
         let refusals = self.act(one.deed, true)?;
@@ -266,7 +286,8 @@ impl Bench {
             while !tracer.has_ended() && Instant::now() < until {
                 thread::sleep(Duration::from_millis(5));
             }
-        } else {
+        } else if one.deed != Deed::UploadInChunks || refusals.is_empty() {
+            // An upload in chunks may wait under its lease for whoever sends it.
             self.wait_for_work(place, Duration::from_secs(2));
         }
         let report = tracer.finish();
@@ -287,6 +308,13 @@ impl Bench {
         } else if !refusals.is_empty() && one.fault != Fault::Kill {
             return Err(context("something was refused without a fault".to_owned()));
         }
+        if one.deed == Deed::UploadInChunks {
+            self.comes_so_far(place, one, &refusals).map_err(context)?;
+            let again = self.act(Deed::GoOn, false).map_err(context)?;
+            if !again.is_empty() {
+                return Err(context(format!("going on: {again:?}")));
+            }
+        }
         if one.fault != Fault::Kill {
             self.waiting = Records::open(&place.database_url()).waiting();
             if !self.waiting.is_empty() {
@@ -301,7 +329,7 @@ impl Bench {
         if let (Some(_), On::Storage, Deed::Upload | Deed::UploadByLink) = (&report.injected, one.on, one.deed) {
             self.says_why(place, &refusals).map_err(context)?;
         }
-        if report.injected.is_some() {
+        if report.injected.is_some() && one.deed != Deed::UploadInChunks {
             // The fault is past: the same thing works.
             self.prepare(place, one.deed).map_err(context)?;
             let refusals = self.act(one.deed, false)?;
@@ -380,7 +408,16 @@ impl Bench {
                         }
                     }
                 }
-                _ => person.create_on(self.local.clone(), 350, true),
+                Deed::UploadInChunks => self.file = person.create_in_chunks(self.local.clone(), SECTORS, CHUNK),
+                Deed::GoOn => {
+                    // Nothing where the announcement was refused.
+                    let at = person.images.len() - 1;
+                    if let Some(id) = person.images[at].id.clone() {
+                        let from = person.client.about_upload("HEAD", &id).ok().and_then(|answer| answer.offset());
+                        person.send_chunks(at, &self.file, CHUNK, from.ok_or("nobody tells how far it has come")?);
+                    }
+                }
+                _ => person.create_on(self.local.clone(), SECTORS, true),
             }
             self.ledger.images = std::mem::take(&mut person.images);
             refusals.extend(person.refusals.take().unwrap_or_default());
@@ -405,6 +442,37 @@ impl Bench {
         // A deleted image leaves the ledger, one that was made without an answer joins it.
         self.looked += check::everything(&url, &mut self.ledger, &client).map_err(|faults| faults.join("\n"))?;
         Ok(())
+    }
+
+    /// After a chunk that was refused: what was acknowledged is there, unless the storage did not keep what it had been given. Where the storage
+    /// failed the image is Pending and says that; where the records did, the upload waits under its lease.
+    fn comes_so_far(&mut self, place: &Place, one: Loop, refusals: &[Refusal]) -> Result<(), String> {
+        let Some(running) = &self.running else { return Err("no service runs".to_owned()) };
+        let Some(refusal) = refusals.iter().find(|refusal| refusal.what == "sending a file") else { return Ok(()) };
+        let id = refusal.image.as_deref().unwrap_or_default();
+        let told = self.client.at(running.address).about_upload("HEAD", id).map_err(|lost| lost.0)?;
+        let told = told.offset().ok_or_else(|| format!("how far it has come is answered {}", told.words()))?;
+        let row = Records::open(&place.database_url()).images().into_iter().find(|row| row.id == id).ok_or("the image is gone")?;
+        let part = std::fs::read(place.folder("local").join(format!("staging/{id}.part")));
+        if one.on == On::Storage && (row.status.as_str(), row.stopped.as_deref()) != ("pending", Some("storage_failed")) {
+            return Err(format!("image {id} is {} and says {:?}; it should be pending and say storage_failed", row.status, row.stopped));
+        }
+        let is_lost = one.on == On::Storage && matches!(one.fault, Fault::Fails(Errno::EIO | Errno::EINTR | Errno::ESTALE));
+        let has = refusal.offset;
+        match (told, part) {
+            // The last chunk may have been published before its record failed.
+            (told, _) if told == self.file.len() && one.on == On::Database => Ok(()),
+            (0, Err(_)) if has == 0 || is_lost => Ok(()),
+            (0, Ok(part)) if has == 0 && !is_lost && part.is_empty() => Ok(()),
+            (told, Ok(part))
+                if (told == has || told == has + CHUNK && one.on == On::Database) && part.get(..told) == self.file.get(..told) =>
+            {
+                Ok(())
+            }
+            (told, part) => {
+                Err(format!("{has} bytes were acknowledged, it goes on from {told}, and the part has {:?}", part.map(|part| part.len())))
+            }
+        }
     }
 
     /// An image whose file its storage would not take is Pending and says that.

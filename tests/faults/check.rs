@@ -1,5 +1,5 @@
 //! What must hold after every start: RELIABILITY.md's I-01 (an Available image has its bytes), I-02 (what was acknowledged is there), I-06
-//! (files and records agree), I-07 (nothing is stuck), I-08 (deleted is gone, promises of space are given back), I-24 (one line in the
+//! (files and records agree), I-07 (nothing is stuck), I-08 and I-12 (deleted is gone, promises of space are given back), I-24 (one line in the
 //! audit log for each change).
 
 use std::{
@@ -104,12 +104,19 @@ fn is_kept(name: &str, images: &[ImageRow]) -> bool {
     images.iter().any(|image| image.kept.is_some() && name.strip_suffix(".part") == Some(image.id.as_str()))
 }
 
-/// What is kept of an interrupted upload is on its storage, and is what was sent: the running hash says so.
+/// What is kept of an interrupted upload is on its storage, and is what was sent: the running hash says so. No more room is promised to it
+/// than for what is missing.
 fn kept(images: &[ImageRow], storages: &[StorageRow], faults: &mut Vec<String>) {
     for image in images {
         let (Some(kept), Some(state)) = (image.kept, &image.hash_state) else { continue };
         let Some(storage) = storages.iter().find(|storage| storage.id == image.storage_id && storage.health == "healthy") else { continue };
         let offset = u64::try_from(kept).unwrap();
+        if image.reserved_bytes > image.size_bytes - kept {
+            faults.push(format!(
+                "{} bytes are promised to {}, of which {kept} of {} are there",
+                image.reserved_bytes, image.id, image.size_bytes
+            ));
+        }
         let path = Path::new(&storage.path).join(format!("staging/{}.part", image.id));
         let taken_back = fs::read(&path);
         let Ok(bytes) = taken_back else {

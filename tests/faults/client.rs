@@ -8,9 +8,17 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
 /// No answer takes longer than this, unless something is wrong.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 const BOUNDARY: &str = "----vmimg-faults";
+const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
+
+/// The headers of a body.
+fn body_of(kind: &str, length: usize) -> String {
+    format!("Content-Length: {length}\r\nContent-Type: {kind}\r\n")
+}
 
 /// What came back.
 #[derive(Debug, Clone)]
@@ -38,6 +46,11 @@ impl Answer {
         self.headers.get("location").map_or("", String::as_str)
     }
 
+    /// How far an upload has come by this answer.
+    pub fn offset(&self) -> Option<usize> {
+        self.headers.get("upload-offset")?.parse().ok()
+    }
+
     /// The text between two others.
     pub fn between(&self, before: &str, after: &str) -> Option<String> {
         let text = self.text();
@@ -60,18 +73,20 @@ impl Answer {
 #[derive(Clone)]
 pub struct Client {
     pub address: SocketAddr,
+    /// How long an answer may take.
+    pub patience: Duration,
     cookies: Arc<Mutex<BTreeMap<String, String>>>,
 }
 
 impl Client {
     /// Without cookies.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, cookies: Arc::default() }
+        Self { address, patience: ANSWERS_WITHIN, cookies: Arc::default() }
     }
 
     /// The same person, after the service was started again.
     pub fn at(&self, address: SocketAddr) -> Self {
-        Self { address, cookies: self.cookies.clone() }
+        Self { address, ..self.clone() }
     }
 
     /// Asks for a page.
@@ -98,7 +113,8 @@ impl Client {
         let tail = format!("\r\n--{BOUNDARY}--\r\n");
         let length = head.len() + bytes.len() + tail.len();
         let mut pause = pause;
-        self.begin("POST", path, &format!("multipart/form-data; boundary={BOUNDARY}"), length, "application/json", |socket| {
+        let about = body_of(&format!("multipart/form-data; boundary={BOUNDARY}"), length) + "Accept: application/json\r\n";
+        self.begin("POST", path, &about, |socket| {
             socket.write_all(head.as_bytes())?;
             for (number, piece) in bytes.chunks(bytes.len().div_ceil(pieces).max(1)).enumerate() {
                 pause(number)?;
@@ -108,34 +124,47 @@ impl Client {
         })
     }
 
-    fn send(&self, method: &str, path: &str, kind: &str, body: &[u8], accept: &str) -> Answered {
-        self.begin(method, path, kind, body.len(), accept, |socket| socket.write_all(body))
+    /// Announces an upload of so many bytes that is sent in chunks.
+    pub fn announce(&self, length: usize, metadata: &[(&str, &str)]) -> Answered {
+        let pairs: Vec<String> = metadata.iter().map(|(key, value)| format!("{key} {}", BASE64_STANDARD.encode(value))).collect();
+        self.tus("POST", "/uploads", &format!("Upload-Length: {length}\r\nUpload-Metadata: {}\r\n", pairs.join(",")))
     }
 
-    fn begin(
-        &self,
-        method: &str,
-        path: &str,
-        kind: &str,
-        length: usize,
-        accept: &str,
-        write: impl FnOnce(&mut TcpStream) -> io::Result<()>,
-    ) -> Answered {
+    /// Asks how far an upload has come, or ends it.
+    pub fn about_upload(&self, method: &str, id: &str) -> Answered {
+        self.tus(method, &format!("/uploads/{id}"), "")
+    }
+
+    /// Sends the next bytes of an upload; `pause` is called after so many of them and may give up with an error.
+    pub fn patch(&self, id: &str, offset: usize, bytes: &[u8], after: usize, pause: impl FnOnce() -> io::Result<()>) -> Answered {
+        let about = format!("{TUS}Upload-Offset: {offset}\r\n{}", body_of("application/offset+octet-stream", bytes.len()));
+        self.begin("PATCH", &format!("/uploads/{id}"), &about, |socket| {
+            socket.write_all(&bytes[..after])?;
+            pause()?;
+            socket.write_all(&bytes[after..])
+        })
+    }
+
+    fn tus(&self, method: &str, path: &str, headers: &str) -> Answered {
+        self.begin(method, path, &format!("{TUS}{headers}Content-Length: 0\r\n"), |_| Ok(()))
+    }
+
+    fn send(&self, method: &str, path: &str, kind: &str, body: &[u8], accept: &str) -> Answered {
+        let about = if method == "POST" { body_of(kind, body.len()) } else { String::new() };
+        self.begin(method, path, &format!("{about}Accept: {accept}\r\n"), |socket| socket.write_all(body))
+    }
+
+    fn begin(&self, method: &str, path: &str, headers: &str, write: impl FnOnce(&mut TcpStream) -> io::Result<()>) -> Answered {
         let lost = |failed: io::Error| Unknown(format!("{method} {path}: {failed}"));
         let mut socket = TcpStream::connect_timeout(&self.address, Duration::from_secs(5)).map_err(lost)?;
-        socket.set_read_timeout(Some(ANSWERS_WITHIN)).map_err(lost)?;
-        socket.set_write_timeout(Some(ANSWERS_WITHIN)).map_err(lost)?;
+        socket.set_read_timeout(Some(self.patience)).map_err(lost)?;
+        socket.set_write_timeout(Some(self.patience)).map_err(lost)?;
         socket.set_nodelay(true).map_err(lost)?;
         let cookies: Vec<String> = self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nAccept: {accept}\r\nConnection: close\r\n",
-            self.address
-        );
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {0}\r\nOrigin: http://{0}\r\nConnection: close\r\n{headers}", self.address);
         if !cookies.is_empty() {
             head += &format!("Cookie: {}\r\n", cookies.join("; "));
-        }
-        if method == "POST" {
-            head += &format!("Content-Length: {length}\r\nContent-Type: {kind}\r\n");
         }
         head += "\r\n";
         // A refusal may come before the whole body was sent; it counts, whatever became of the rest.
@@ -146,9 +175,18 @@ impl Client {
             // The sender gave up on purpose, and does not wait for an answer.
             return Err(Unknown(format!("{method} {path}: {failed}")));
         }
-        let mut bytes = Vec::new();
-        let read = socket.read_to_end(&mut bytes);
-        match parse(&bytes) {
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 65_536]);
+        // A connection whose body was not read stays open for some seconds after its answer.
+        let (answer, read) = loop {
+            let read = socket.read(&mut buffer);
+            bytes.extend_from_slice(&buffer[..read.as_ref().copied().unwrap_or_default()]);
+            let ended = !matches!(read, Ok(1..));
+            let answer = parse(&bytes, method == "HEAD", ended);
+            if answer.is_some() || ended {
+                break (answer, read);
+            }
+        };
+        match answer {
             Some(answer) => {
                 for (name, value) in &answer.1 {
                     self.cookies.lock().unwrap().insert(name.clone(), value.clone());
@@ -164,8 +202,8 @@ impl Client {
     }
 }
 
-/// A whole answer and the cookies in it; none if it is cut off.
-fn parse(bytes: &[u8]) -> Option<(Answer, Vec<(String, String)>)> {
+/// A whole answer and the cookies in it; none if something is missing. `ended`: nothing more will come.
+fn parse(bytes: &[u8], is_head: bool, ended: bool) -> Option<(Answer, Vec<(String, String)>)> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = head.split("\r\n");
@@ -183,18 +221,21 @@ fn parse(bytes: &[u8]) -> Option<(Answer, Vec<(String, String)>)> {
         }
     }
     let rest = &bytes[end + 4..];
-    let body = if headers.get("transfer-encoding").is_some_and(|kind| kind.contains("chunked")) {
+    // "Go on" and its like are not the answer yet.
+    if (100..200).contains(&status) {
+        return parse(rest, is_head, ended);
+    }
+    let body = if is_head || status == 204 {
+        Vec::new()
+    } else if headers.get("transfer-encoding").is_some_and(|kind| kind.contains("chunked")) {
         dechunked(rest)?
     } else {
         match headers.get("content-length") {
             Some(length) => rest.get(..length.parse().ok()?)?.to_vec(),
-            None => rest.to_vec(),
+            None if ended => rest.to_vec(),
+            None => return None,
         }
     };
-    // "Go on" and its like are not the answer yet.
-    if (100..200).contains(&status) {
-        return parse(rest);
-    }
     Some((Answer { status, headers, body }, cookies))
 }
 

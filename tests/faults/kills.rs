@@ -17,7 +17,7 @@ use super::{
     client::Client,
     ledger::{Image, Ledger, Roaming},
     load::{self, Mover, Person},
-    random::Random,
+    random::{self, Random},
     service::{Database, Place},
 };
 
@@ -55,9 +55,7 @@ struct Course {
 
 /// Kills as often as wanted, and says what was seen.
 pub fn run(wanted: &Wanted) -> Result<(), String> {
-    let seed = wanted
-        .seed
-        .unwrap_or_else(|| u64::from(std::process::id()) ^ std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros() as u64);
+    let seed = wanted.seed.unwrap_or_else(random::seed);
     let postgres = wanted.postgres.unwrap_or(wanted.count / 4).min(wanted.count);
     let sqlite = wanted.count - postgres;
     let mut lanes: Vec<(Database, u64)> = Vec::new();
@@ -81,12 +79,7 @@ pub fn run(wanted: &Wanted) -> Result<(), String> {
                 (*database, scope.spawn(work))
             })
             .collect();
-        running
-            .into_iter()
-            .map(|(database, lane)| {
-                (database, lane.join().unwrap_or_else(|panic| Err(format!("a lane broke off: {:?}", panic.downcast_ref::<String>()))))
-            })
-            .collect()
+        running.into_iter().map(|(database, lane)| (database, lane.join().unwrap_or_else(|panic| Err(super::broke_off(&*panic))))).collect()
     });
     let mut failed = String::new();
     for (database, result) in results {
@@ -103,13 +96,16 @@ pub fn run(wanted: &Wanted) -> Result<(), String> {
     }
 }
 
+/// What so many in a hundred do not exceed.
+pub fn at<T: Ord + Copy>(all: &[T], percent: usize) -> Option<T> {
+    let mut sorted = all.to_vec();
+    sorted.sort();
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied()
+}
+
 impl Course {
     fn words(&self, database: Database) -> String {
-        let at = |spans: &[Duration], percent: usize| {
-            let mut sorted = spans.to_vec();
-            sorted.sort();
-            sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).map_or(0, Duration::as_millis)
-        };
+        let at = |spans: &[Duration], percent| at(spans, percent).unwrap_or_default().as_millis();
         format!(
             "{database:?}: {} kills ({} while starting), {} changes acknowledged, {} unanswered, 0 violations; looked at {} rows, {} Available files \
              ({} MiB hashed), {} pages of Pending images, {} leftovers of a moment swept; at rest after the start in {} ms (median), {} ms (99 %); start {} ms (median)",

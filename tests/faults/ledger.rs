@@ -39,6 +39,25 @@ pub struct Image {
     pub interrupted: bool,
 }
 
+impl Image {
+    /// One that is asked for now, and whose file is not sent yet.
+    pub fn new(words: Words, storage: String, bytes: usize, sha256: String) -> Self {
+        Self {
+            id: None,
+            words,
+            perhaps: None,
+            storage,
+            bytes: bytes as u64,
+            sha256,
+            created: Done::Perhaps,
+            complete: Done::No,
+            deleted: Done::No,
+            edits: 0,
+            interrupted: true,
+        }
+    }
+}
+
 /// The storage that comes and goes.
 #[derive(Debug, Clone, Default)]
 pub struct Roaming {

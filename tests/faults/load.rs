@@ -92,6 +92,8 @@ pub struct Refusal {
     pub status: u16,
     pub words: String,
     pub image: Option<String>,
+    /// From where a chunk was sent.
+    pub offset: usize,
 }
 
 impl<'run> Person<'run> {
@@ -125,7 +127,8 @@ impl<'run> Person<'run> {
     fn refused(&mut self, what: &'static str, answer: &Answer, image: Option<&str>) -> bool {
         match &mut self.refusals {
             Some(refusals) => {
-                refusals.push(Refusal { what, status: answer.status, words: answer.words(), image: image.map(str::to_owned) });
+                let image = image.map(str::to_owned);
+                refusals.push(Refusal { what, status: answer.status, words: answer.words(), image, offset: 0 });
                 answer.status >= 500
             }
             None => {
@@ -160,11 +163,65 @@ impl<'run> Person<'run> {
         self.create_on(storage, u32::try_from(sectors).unwrap(), sends);
     }
 
+    /// An image that nobody has asked for yet, and the bytes of its file.
+    fn new_image(&mut self, storage: String, sectors: u32, note: &str) -> (Image, Vec<u8>) {
+        self.made += 1;
+        let words = Words { name: format!("{} {}", self.mark, self.made), note: note.to_owned() };
+        let (bytes, sha256) = media::iso(self.random.next(), sectors);
+        (Image::new(words, storage, bytes.len(), sha256), bytes)
+    }
+
+    /// Announces an image of so many sectors, and sends its file in chunks. Answers the file.
+    pub fn create_in_chunks(&mut self, storage: String, sectors: u32, chunk: usize) -> Vec<u8> {
+        let (mut image, bytes) = self.new_image(storage, sectors, "");
+        let metadata = [("filename", "image.iso"), ("storage", image.storage.as_str()), ("name", image.words.name.as_str())];
+        let announced = self.client.announce(bytes.len(), &metadata);
+        if let Ok(answer) = &announced
+            && answer.status == 201
+        {
+            (image.created, image.id) = (Done::Yes, answer.location().rsplit_once("/uploads/").map(|(_, id)| id.to_owned()));
+        }
+        self.images.push(image);
+        match announced {
+            Ok(answer) if answer.status == 201 => self.send_chunks(self.images.len() - 1, &bytes, chunk, 0),
+            Ok(answer) => drop(self.refused("announcing an upload", &answer, None)),
+            Err(lost) => self.lost(&lost),
+        }
+        bytes
+    }
+
+    /// Sends what is missing of a file from here on, until a chunk is refused.
+    pub fn send_chunks(&mut self, at: usize, bytes: &[u8], chunk: usize, from: usize) {
+        let id = self.images[at].id.clone().unwrap();
+        let mut from = from;
+        while from < bytes.len() {
+            let to = (from + chunk).min(bytes.len());
+            let answered = self.client.patch(&id, from, &bytes[from..to], to - from, || Ok(()));
+            let image = &mut self.images[at];
+            // An error of the service may have come after the record was written.
+            let perhaps = if to == bytes.len() { Done::Perhaps } else { Done::No };
+            match answered {
+                Ok(answer) if answer.status == 204 && answer.offset() == Some(to) => from = to,
+                Ok(answer) => {
+                    (image.complete, image.interrupted) = (perhaps, false);
+                    self.refused("sending a file", &answer, Some(&id));
+                    self.refusals.iter_mut().flatten().for_each(|refusal| refusal.offset = from);
+                    return;
+                }
+                Err(lost) => {
+                    image.complete = perhaps;
+                    return self.lost(&lost);
+                }
+            }
+        }
+        self.acknowledged += 1;
+        (self.images[at].complete, self.images[at].interrupted) = (Done::Yes, false);
+    }
+
     /// Makes an image of so many sectors on a storage, and sends its file or not.
     pub fn create_on(&mut self, storage: String, sectors: u32, sends: bool) {
-        self.made += 1;
-        let words = Words { name: format!("{} {}", self.mark, self.made), note: "first".to_owned() };
-        let (bytes, sha256) = media::iso(self.random.next(), sectors);
+        let (mut image, bytes) = self.new_image(storage.clone(), sectors, "first");
+        let words = image.words.clone();
         let draft = DraftId::new();
         let path = |step: &str| format!("/images/new/{draft}/{step}");
         let general = [("name", words.name.as_str()), ("note", words.note.as_str()), ("kind", "installation")];
@@ -181,19 +238,6 @@ impl<'run> Person<'run> {
                 Err(lost) => return self.lost(&lost),
             }
         }
-        let mut image = Image {
-            id: None,
-            words,
-            perhaps: None,
-            storage,
-            bytes: bytes.len() as u64,
-            sha256,
-            created: Done::Perhaps,
-            complete: Done::No,
-            deleted: Done::No,
-            edits: 0,
-            interrupted: true,
-        };
         let query = serde_html_form::to_string([("name", "image.iso"), ("size", &bytes.len().to_string())]).unwrap();
         match self.client.post_bytes(&format!("{}?{query}", path("image")), &bytes[..bytes.len().min(HEAD)]) {
             Ok(answer) if answer.status == 201 => {
@@ -418,7 +462,7 @@ impl<'run> Mover<'run> {
                 if answer.status >= 500 {
                     (self.roaming.removed, self.roaming.perhaps) = (None, Some(removal));
                 }
-                let refusal = Refusal { what, status: answer.status, words: answer.words(), image: None };
+                let refusal = Refusal { what, status: answer.status, words: answer.words(), image: None, offset: 0 };
                 self.refusals.get_or_insert_default().push(refusal);
             }
             Ok(answer) => {

@@ -6,6 +6,11 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
+/// A seed that nobody had before.
+pub fn seed() -> u64 {
+    u64::from(std::process::id()) ^ std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros() as u64
+}
+
 impl Random {
     /// Begins a series.
     pub fn new(seed: u64) -> Self {

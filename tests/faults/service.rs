@@ -71,6 +71,11 @@ impl Place {
         self.dir.join("data/vmimg.db")
     }
 
+    /// What the paths of everything on storages begin with.
+    pub fn media(&self) -> String {
+        self.dir.join("media").display().to_string() + "/"
+    }
+
     /// The folder of the storage with this name.
     pub fn folder(&self, storage: &str) -> PathBuf {
         self.dir.join("media").join(storage)

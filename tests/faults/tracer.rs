@@ -39,16 +39,28 @@ pub enum Fault {
 /// Which call.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Numbers of system calls.
-    pub calls: Vec<u64>,
-    /// Paths begin with one of these.
-    pub below: Vec<String>,
+    /// What is counted.
+    pub watched: Vec<Watched>,
     pub fault: Fault,
     /// The first one is 1.
     pub nth: u64,
-    /// The file system cannot rename without replacing: that call always answers EINVAL, so that links are made instead.
-    pub no_renameat2: bool,
+    /// What the file system cannot do: that call always answers this.
+    pub lacks: Option<(u64, Errno)>,
 }
+
+/// Calls on files below a folder.
+#[derive(Debug, Clone)]
+pub struct Watched {
+    /// Their paths begin with this.
+    pub below: String,
+    /// Numbers of system calls.
+    pub calls: Vec<u64>,
+}
+
+/// Claiming room beforehand, as some file systems cannot.
+pub const NO_FALLOCATE: (u64, Errno) = (285, Errno::EOPNOTSUPP);
+/// Renaming without replacing, as some file systems cannot: links are made instead.
+pub const NO_RENAMEAT2: (u64, Errno) = (RENAMEAT2, Errno::EINVAL);
 
 /// What was seen.
 #[derive(Debug, Clone, Default)]
@@ -92,9 +104,13 @@ const OPENAT_AND_LIKE: [u64; 4] = [257, 437, 263, 258];
 const TWO_FOLDERS: [u64; 3] = [264, 316, 265];
 const PATH_FIRST: [u64; 5] = [2, 82, 86, 87, 83];
 
-/// The numbers of a call.
-pub fn numbers(name: &str) -> Vec<u64> {
-    NUMBERS.iter().find(|(call, _)| *call == name).unwrap_or_else(|| panic!("no call is known as {name}")).1.to_vec()
+/// Calls by their names.
+pub fn watched(below: String, calls: &[&str]) -> Watched {
+    Watched { below, calls: calls.iter().flat_map(|call| numbers(call)).copied().collect() }
+}
+
+fn numbers(name: &str) -> &'static [u64] {
+    NUMBERS.iter().find(|(call, _)| *call == name).unwrap_or_else(|| panic!("no call is known as {name}")).1
 }
 
 fn name(number: u64) -> &'static str {
@@ -255,18 +271,20 @@ impl Watch {
         self.calls.insert(thread, Under::Way);
         let Ok(mut registers) = ptrace::getregs(thread) else { return };
         let number = registers.orig_rax;
-        let denied = self.plan.no_renameat2 && number == RENAMEAT2;
-        if !denied && !self.plan.calls.contains(&number) {
+        let lacks = self.plan.lacks.filter(|(call, _)| *call == number).map(|(_, errno)| errno);
+        let watched: Vec<&Watched> =
+            self.plan.watched.iter().filter(|watched| lacks.is_some() || watched.calls.contains(&number)).collect();
+        if watched.is_empty() {
             return;
         }
         let paths = self.paths(number, [registers.rdi, registers.rsi, registers.rdx, registers.r10]);
-        let here = |path: &String| self.plan.below.iter().any(|below| path.starts_with(below.as_str())) && !path.contains("/.vmimg-probe-");
+        let here = |path: &String| watched.iter().any(|one| path.starts_with(one.below.as_str())) && !path.contains("/.vmimg-probe-");
         if !paths.iter().any(here) || self.is_probe(thread) {
             return;
         }
-        if denied {
+        if let Some(errno) = lacks {
             registers.orig_rax = u64::MAX;
-            self.calls.insert(thread, Under::Answers(Errno::EINVAL));
+            self.calls.insert(thread, Under::Answers(errno));
             let _ = ptrace::setregs(thread, registers);
             return;
         }

@@ -1,10 +1,6 @@
 //! Group R: uploads that are continued (tus 1.0.0), and what clients should not send to them.
 
-use std::{
-    io::Write,
-    net::Shutdown,
-    time::{Duration, Instant},
-};
+use std::{io::Write, net::Shutdown, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
@@ -111,20 +107,24 @@ fn goes_on(least: usize, most: usize) -> impl FnOnce(&mut World, &Answer) -> Res
     }
 }
 
+/// The head of a chunk that begins where the upload has come to, for a connection that is written to by hand.
+fn head(world: &World, id: &str, more: &str) -> String {
+    let cookies: Vec<String> = world.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!(
+        "PATCH /uploads/{id} HTTP/1.1\r\nHost: 127.0.0.1:{0}\r\nOrigin: http://127.0.0.1:{0}\r\nCookie: {1}\r\nTus-Resumable: 1.0.0\r\n\
+         Upload-Offset: {SENT}\r\nContent-Type: {KIND}\r\n{more}\r\n\r\n",
+        world.port,
+        cookies.join("; ")
+    )
+}
+
 /// Many chunks at one offset, each over a connection of its own, at the same time.
 fn at_once(many: usize) -> Act {
     Box::new(move |world| {
         let id = begun(world);
         Box::new(move |world| {
-            let cookies: Vec<String> = world.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
             let piece = &file()[SENT..SENT + 70_000];
-            let head = format!(
-                "PATCH /uploads/{id} HTTP/1.1\r\nHost: 127.0.0.1:{0}\r\nOrigin: http://127.0.0.1:{0}\r\nConnection: close\r\nCookie: {1}\r\nTus-Resumable: 1.0.0\r\n\
-                 Upload-Offset: {SENT}\r\nContent-Type: {KIND}\r\nContent-Length: {2}\r\n\r\n",
-                world.port,
-                cookies.join("; "),
-                piece.len()
-            );
+            let head = head(world, &id, &format!("Connection: close\r\nContent-Length: {}", piece.len()));
             let bytes = [head.as_bytes(), piece].concat();
             let statuses: Vec<u16> = std::thread::scope(|scope| {
                 let threads: Vec<_> = (0..many).map(|_| scope.spawn(|| world.exchange(&bytes, false).status)).collect();
@@ -146,19 +146,11 @@ fn stops(after: usize, of: usize) -> Act {
         let id = begun(world);
         Box::new(move |world| {
             let mut stream = world.connect();
-            let cookies: Vec<String> = world.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let head = format!(
-                "PATCH /uploads/{id} HTTP/1.1\r\nHost: 127.0.0.1:{0}\r\nOrigin: http://127.0.0.1:{0}\r\nCookie: {1}\r\nTus-Resumable: 1.0.0\r\n\
-                 Upload-Offset: {SENT}\r\nContent-Type: {KIND}\r\nContent-Length: {of}\r\n\r\n",
-                world.port,
-                cookies.join("; ")
-            );
-            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(head(world, &id, &format!("Content-Length: {of}")).as_bytes()).unwrap();
             stream.write_all(&file()[SENT..SENT + after]).unwrap();
-            let begun = Instant::now();
+            // What the service has not read by then goes with the connection.
             std::thread::sleep(Duration::from_millis(300));
             let _ = stream.shutdown(Shutdown::Both);
-            assert!(begun.elapsed() < Duration::from_secs(5));
             Answer::of(0)
         })
     })
@@ -170,14 +162,7 @@ fn in_pieces_past_the_end() -> Act {
         let id = begun(world);
         Box::new(move |world| {
             let mut stream = world.connect();
-            let cookies: Vec<String> = world.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            let head = format!(
-                "PATCH /uploads/{id} HTTP/1.1\r\nHost: 127.0.0.1:{0}\r\nOrigin: http://127.0.0.1:{0}\r\nConnection: close\r\nCookie: {1}\r\nTus-Resumable: 1.0.0\r\n\
-                 Upload-Offset: {SENT}\r\nContent-Type: {KIND}\r\nTransfer-Encoding: chunked\r\n\r\n",
-                world.port,
-                cookies.join("; ")
-            );
-            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(head(world, &id, "Connection: close\r\nTransfer-Encoding: chunked").as_bytes()).unwrap();
             let body = [&file()[SENT..], &[0; 5_000]].concat();
             for piece in body.chunks(40_000) {
                 let _ = stream

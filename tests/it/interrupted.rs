@@ -5,7 +5,9 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
-use super::support::{App, Browser, fixtures::iso_of, journeys::eventually, page::part};
+use socket2::SockRef;
+
+use super::support::{App, Browser, Tus, fixtures::iso_of, journeys::eventually, page::part};
 
 /// What a browser sends for a file, with its head.
 fn request(address: SocketAddr, path: &str, session: &str, device: &str, bytes: &[u8]) -> (String, Vec<u8>) {
@@ -54,7 +56,68 @@ fn parts(app: &App) -> Vec<String> {
     app.files().into_keys().filter(|name| name.ends_with(".part")).collect()
 }
 
+/// How a sender goes away in the middle of a chunk.
+#[derive(Debug, Clone, Copy)]
+enum Goes {
+    /// F-29: the connection is reset.
+    Resets,
+    /// F-30: it sends nothing more, and still listens.
+    HalfCloses,
+    Closes,
+}
+
+/// Sends so many bytes of a chunk and goes away.
+async fn breaks_off(address: SocketAddr, browser: &Browser, id: &str, offset: usize, sent: Vec<u8>, of: usize, goes: Goes) {
+    let (session, device) = (browser.cookie("vmimg-session").unwrap(), browser.cookie("vmimg-device").unwrap_or_default());
+    let head = format!(
+        "PATCH /uploads/{id} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nCookie: vmimg-session={session}; vmimg-device={device}\r\n\
+         Tus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: {of}\r\n\r\n"
+    );
+    let work = move || {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.write_all(head.as_bytes()).unwrap();
+        for piece in sent.chunks(100_000) {
+            socket.write_all(piece).unwrap();
+        }
+        // What the service has not read yet goes with the connection.
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        match goes {
+            Goes::Resets => SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap(),
+            Goes::HalfCloses => {
+                socket.shutdown(Shutdown::Write).unwrap();
+                socket.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+                let _ = socket.read_to_end(&mut Vec::new());
+            }
+            Goes::Closes => socket.shutdown(Shutdown::Both).unwrap(),
+        }
+    };
+    actix_web::rt::task::spawn_blocking(work).await.unwrap();
+}
+
 two_databases! {
+    async fn a_chunk_that_breaks_off_keeps_what_arrived_however_it_does(start: Start) {
+        let app = start.ready().await;
+        let running = vmimg::app::start(app.service.clone()).await.unwrap();
+        let client = Tus::from(app.admin());
+        let bytes = iso_of("OFF", 4_000);
+        for goes in [Goes::Resets, Goes::HalfCloses, Goes::Closes] {
+            let id = client.begin(&app, &format!("{goes:?}"), &bytes).await;
+            client.patch(&id, 0, &bytes[..1_000_000]).await.expect(204);
+            for (from, to) in [(1_000_000, 3_000_000), (3_000_000, 3_000_100)] {
+                breaks_off(running.address, &app.admin(), &id, from, bytes[from..to].to_vec(), 5_000_000, goes).await;
+                eventually("what arrived is recorded", async || client.offset(&id).await == to).await;
+                assert_eq!(status(&app, &id), "uploading", "{goes:?}: the sender has a minute to come back");
+            }
+            app.run_out(&id);
+            vmimg::jobs::end_leases(&app.service).await.unwrap();
+            let page = app.admin().open(&format!("/images/{id}")).await;
+            page.expect("Pending").expect("The upload was interrupted.").expect("are kept until").expect("Choose the same file to go on.");
+            client.patch(&id, 3_000_100, &bytes[3_000_100..]).await.expect(204);
+            assert_eq!(std::fs::read(app.file_of(&id)).unwrap(), bytes);
+            assert_eq!(parts(&app), [""; 0]);
+        }
+    }
+
     async fn an_upload_that_breaks_off_is_pending_and_the_file_can_be_sent_again(start: Start) {
         let app = start.ready().await;
         let running = vmimg::app::start(app.service.clone()).await.unwrap();

@@ -377,6 +377,53 @@ two_databases! {
         client.terminate(&id).await.expect(204);
     }
 
+    // F-38: a proxy that tries again where it heard no answer.
+    async fn every_request_may_arrive_twice(start: Start) {
+        let app = start.ready().await;
+        let client = Tus::from(app.admin());
+        let bytes = iso_of("RETRIED", 300);
+        let statuses = |answers: [&super::support::Answer; 2]| {
+            let mut statuses = answers.map(|answer| answer.status.as_u16());
+            statuses.sort_unstable();
+            statuses
+        };
+        for at_once in [false, true] {
+            let twice = async |send: &dyn Fn() -> super::support::browser::Asked| {
+                if at_once {
+                    futures_util::future::join(send().send(), send().send()).await
+                } else {
+                    (send().send().await, send().send().await)
+                }
+            };
+            // What makes an image makes one.
+            let storage = app.storage("local");
+            let metadata = tus::encoded(&[("filename", "a.iso"), ("storage", &storage), ("name", &format!("made {at_once}"))]);
+            let post = || client.request(Method::POST, "/uploads").header("upload-length", "614400");
+            let (one, other) = twice(&|| post().header("upload-metadata", &metadata)).await;
+            assert_eq!(statuses([&one, &other]), [201, 409]);
+            let made = if one.status == 201 { one } else { other };
+            let made = made.header("location").rsplit_once("/uploads/").unwrap().1.to_owned();
+            let id = app.announced(&app.admin(), &format!("retried {at_once}"), &bytes).await;
+            let metadata = tus::encoded(&[("image", &id), ("filename", "a.iso")]);
+            let (one, other) = twice(&|| post().header("upload-metadata", &metadata)).await;
+            assert_eq!((statuses([&one, &other]), one.offset(), other.offset()), ([201, 201], 0, 0));
+            let mut at = 0;
+            for length in [100_000, 1, 300_000, bytes.len() - 400_001] {
+                let (one, other) = twice(&|| client.chunk(&id, at, &bytes[at..at + length])).await;
+                at += length;
+                assert_eq!(statuses([&one, &other]), [204, 409]);
+                assert_eq!((one.offset(), other.offset()), (at, at), "the second one tells where it stands");
+            }
+            assert_eq!(std::fs::read(app.file_of(&id)).unwrap(), bytes);
+            let (one, other) = twice(&|| client.request(Method::DELETE, &format!("/uploads/{made}"))).await;
+            assert!([[204, 410], [204, 204]].contains(&statuses([&one, &other])), "{} {}", one.status, other.status);
+            assert_eq!(stopped(&app, &made), "cancelled");
+        }
+        let lines = app.events();
+        let times = |words: &str| lines.iter().filter(|line| line.starts_with(words)).count();
+        assert_eq!((times("Ada complete_upload done retried"), times("Ada stop_upload failed made")), (2, 2), "{lines:?}");
+    }
+
     async fn whoever_shows_the_same_file_goes_on_and_another_file_is_told(start: Start) {
         let app = start.ready().await;
         let (client, other) = (Tus::from(app.admin()), Tus::from(app.second_admin().await));

@@ -9,7 +9,7 @@ use std::{
 use actix_web::rt::{task::spawn_blocking, time::sleep};
 use vmimg::app::Running;
 
-use super::support::{App, Start, fixtures::iso_of, journeys::eventually, page::part};
+use super::support::{App, Start, Tus, fixtures::iso_of, journeys::eventually, page::part};
 
 /// A service on a socket, with short patience.
 async fn running(start: &Start, silence: &str) -> (App, Running) {
@@ -35,11 +35,26 @@ fn begin(app: &App, address: SocketAddr, id: &str, bytes: &[u8], sent: usize) ->
         signed_in(app, address),
         body.len()
     );
+    (sends(address, &head, &body[..sent]), body.split_off(sent))
+}
+
+/// A connection on which a chunk's head and so many bytes of it have been sent.
+fn begin_chunk(app: &App, address: SocketAddr, id: &str, offset: usize, chunk: &[u8], sent: usize) -> TcpStream {
+    let head = format!(
+        "PATCH /uploads/{id} HTTP/1.1\r\n{}Tus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n\
+         Content-Type: application/offset+octet-stream\r\nContent-Length: {}\r\n\r\n",
+        signed_in(app, address),
+        chunk.len()
+    );
+    sends(address, &head, &chunk[..sent])
+}
+
+fn sends(address: SocketAddr, head: &str, bytes: &[u8]) -> TcpStream {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     socket.write_all(head.as_bytes()).unwrap();
-    socket.write_all(&body[..sent]).unwrap();
-    (socket, body.split_off(sent))
+    socket.write_all(bytes).unwrap();
+    socket
 }
 
 /// How many files with this in their path this process has open; the service runs in it.
@@ -76,7 +91,85 @@ async fn given_up(app: &App, id: &str, words: &str) {
     assert!(app.files().keys().any(|name| name.ends_with(&format!("{id}.part"))), "{:?}", app.files());
 }
 
+/// What came of a chunk that was given up is durable and recorded; its upload waits under its lease, is Pending when that has run out, and
+/// goes on from there.
+async fn goes_on(app: &App, id: &str, bytes: &[u8], at: usize) {
+    let client = Tus::from(app.admin());
+    eventually("what arrived is recorded", async || open_files(id) == 0 && client.offset(id).await == at).await;
+    assert_eq!(status(app, id), "uploading");
+    app.run_out(id);
+    vmimg::jobs::end_leases(&app.service).await.unwrap();
+    app.admin().open(&format!("/images/{id}")).await.expect("Pending").expect("The upload was interrupted.").expect("are kept until");
+    client.patch(id, at, &bytes[at..]).await.expect(204);
+    assert_eq!(std::fs::read(app.file_of(id)).unwrap(), bytes);
+}
+
 two_databases! {
+    async fn a_silent_chunk_holds_no_file_and_is_given_up_and_its_upload_goes_on(start: Start) {
+        let (app, running) = running(&start, "4").await;
+        let bytes = iso_of("CHUNK", 4_000);
+        let client = Tus::from(app.admin());
+        let id = client.begin(&app, "silent chunk", &bytes).await;
+        client.patch(&id, 0, &bytes[..500_000]).await.expect(204);
+        let socket = begin_chunk(&app, running.address, &id, 500_000, &bytes[500_000..4_000_000], 1_000_000);
+        eventually("the file is open", async || open_files(&id) == 1).await;
+        let begun = Instant::now();
+        eventually("the file is closed", async || open_files(&id) == 0).await;
+        assert!(begun.elapsed() < Duration::from_secs(4) && status(&app, &id) == "uploading", "it rests before it ends");
+        let storage = app.storage("local").parse().unwrap();
+        assert_eq!(app.service.storages.at(storage, &app.path_of("local")).workers.busy(), 0);
+        let answer = spawn_blocking(move || read_to_end(&socket)).await.unwrap();
+        assert!(answer.contains("Nothing arrived for 4 seconds."), "{answer}");
+        goes_on(&app, &id, &bytes, 1_500_000).await;
+    }
+
+    async fn a_silent_chunk_goes_on_where_it_rested(start: Start) {
+        let (app, running) = running(&start, "4").await;
+        let bytes = iso_of("RESTED CHUNK", 4_000);
+        let client = Tus::from(app.admin());
+        let id = client.begin(&app, "rested chunk", &bytes).await;
+        let mut socket = begin_chunk(&app, running.address, &id, 0, &bytes, 1_000_000);
+        eventually("the chunk rests", async || app.count("uploads WHERE offset_bytes = 1000000") == 1 && open_files(&id) == 0).await;
+        let rest = bytes[1_000_000..].to_vec();
+        let answer = spawn_blocking(move || {
+            socket.write_all(&rest).unwrap();
+            let mut answer = [0; 100];
+            let read = socket.read(&mut answer).unwrap();
+            String::from_utf8_lossy(&answer[..read]).into_owned()
+        });
+        let answer = answer.await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        assert_eq!(std::fs::read(app.file_of(&id)).unwrap(), bytes);
+    }
+
+    async fn a_chunk_that_drips_is_given_up_and_its_upload_goes_on(start: Start) {
+        start.with("client_rate", "10 KiB");
+        let (app, running) = running(&start, "2").await;
+        let bytes = iso_of("DRIPPING CHUNK", 1_000);
+        let client = Tus::from(app.admin());
+        let id = client.begin(&app, "dripping chunk", &bytes).await;
+        let mut socket = begin_chunk(&app, running.address, &id, 0, &bytes, 100_000);
+        let rest = bytes[100_000..].to_vec();
+        let dripped = spawn_blocking(move || {
+            let (mut sent, begun) = (100_000, Instant::now());
+            for drops in rest.chunks(102) {
+                if socket.write_all(drops).is_err() {
+                    break;
+                }
+                sent += drops.len();
+                assert!(begun.elapsed() < Duration::from_secs(15), "it is given up");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            (sent, read_to_end(&socket))
+        });
+        let (sent, answer) = dripped.await.unwrap();
+        assert!(answer.is_empty() || answer.contains("Less than 10 KiB a second arrived."), "{answer}");
+        eventually("it is given up", async || app.service.storages.doing(id.parse().unwrap()).is_none()).await;
+        let at = client.offset(&id).await;
+        assert!((100_000..=sent).contains(&at), "{at} of {sent}");
+        goes_on(&app, &id, &bytes, at).await;
+    }
+
     async fn a_silent_upload_holds_no_file_and_is_given_up(start: Start) {
         let (app, running) = running(&start, "4").await;
         let bytes = iso_of("SILENT", 4_000);

@@ -255,6 +255,11 @@ impl Recorder {
         Ok(Self { mounted: Some(mounted), device: Some(device), daemon, log: PathBuf::from(log) })
     }
 
+    /// The program that offers the disk. When it ends, the disk is gone.
+    pub fn daemon(&self) -> u32 {
+        self.daemon.0.id()
+    }
+
     /// The log's counter, to be read at any moment.
     pub fn counter(&self) -> Result<Counter> {
         Ok(Counter(File::open(&self.log)?))

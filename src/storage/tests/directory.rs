@@ -228,6 +228,26 @@ fn a_rename_by_linking_that_was_cut_short_is_still_our_file() {
 }
 
 #[test]
+fn what_was_published_and_not_recorded_is_a_part_again_wherever_that_was_cut_short() {
+    let storage = Fixture::new();
+    let image = ImageId::new();
+    let is_a_part = || {
+        storage.dir.take_back(image).unwrap();
+        assert_eq!(storage.dir.contents().unwrap(), Contents { parts: vec![image], ..Contents::default() });
+        assert_eq!(fs::read(storage.part_path(image)).unwrap(), b"bytes");
+    };
+    storage.publish(image, b"bytes").unwrap();
+    is_a_part();
+    // Before the rename, with the manifest in place.
+    storage.dir.write_manifest(&manifest(&storage.dir, image, b"bytes")).unwrap();
+    assert_eq!(storage.dir.contents().unwrap().manifests, [image]);
+    is_a_part();
+    // By linking, with both names.
+    fs::hard_link(storage.part_path(image), storage.image_path(image)).unwrap();
+    is_a_part();
+}
+
+#[test]
 fn a_part_has_one_writer() {
     let storage = Fixture::new();
     let image = ImageId::new();
