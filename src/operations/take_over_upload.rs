@@ -166,7 +166,7 @@ pub async fn hand_over(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Re
     }
     let token = secret::upload_token();
     let hash = secret::digest(&token);
-    let (file_name, offset, length, state, until) = authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
+    let (file_name, upload, state, until) = authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
         let found = find(tx.conn(), granted.on())?;
         granted.also::<right::CreateImage>(tx.conn(), found.storage.id)?;
         let upload = check(&found, granted.actor())?;
@@ -178,9 +178,10 @@ pub async fn hand_over(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Re
         let far = format!("At {} of {}, until {}.", size::words(upload.kept()), size::words(upload.declared()), until.words());
         granted.record(tx, &Entry::done(Action::HandOverUpload, image_object(&found)).with(far))?;
         let state = uploads::hash_state(tx.conn(), id)?;
-        Ok((found.image.file_name, upload.kept(), upload.declared(), state, until))
+        Ok((found.image.file_name, upload, state, until))
     })
     .await?;
+    let (offset, length) = (upload.kept(), upload.declared());
     let sha256 = match state {
         Some(hash_state) if offset > 0 => Checkpoint { offset, hash_state }.sha256()?,
         _ => Sha256::digest([]).into(),
