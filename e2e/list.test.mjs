@@ -225,14 +225,14 @@ describe('list of images', () => {
     await listen(page);
     const upload = other.upload(record.content, iso);
     await upload.send(6_000_000);
-    await row.locator('.status', { hasText: /Uploading \d+ %/ }).waitFor({ timeout: 15_000 });
+    await row.locator('.status', { hasText: /Uploading \d+ %/ }).waitFor();
     await until('the progress to be seen', async () => Number(/Uploading (\d+) %/.exec(await row.innerText())?.[1]) > 50, 15_000);
     await row.locator('progress').waitFor();
     await axe(page);
     await screenshot(page, 'images-uploading');
     const answer = await upload.finish();
     assert.equal(answer.status < 400, true, answer.text);
-    await row.locator('.status', { hasText: 'Available' }).waitFor({ timeout: 15_000 });
+    await row.locator('.status', { hasText: 'Available' }).waitFor();
     assert.deepEqual(await names(page), order, 'in the same order');
     assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'memtest', 'with the same focus');
     const said = await heard(page);

@@ -80,7 +80,7 @@ describe('behind nginx', () => {
       const { page } = await begin(proxy, 'away', 2 * MIB);
       await page.waitForFunction(() => Number(/(\d+) %/.exec(document.querySelector('[data-progress-text]')?.textContent ?? '')?.[1]) > 20);
       await server.end('SIGKILL');
-      await main(page).locator('[data-progress-text]').filter({ hasText: /next try in \d+ s/ }).waitFor({ timeout: 20_000 });
+      await main(page).locator('[data-progress-text]').filter({ hasText: /next try in \d+ s/ }).waitFor();
       await axe(page);
       await server.start();
       await throttle(page, 0);

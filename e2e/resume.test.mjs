@@ -1,10 +1,12 @@
 // Uploads that cannot be lost: paused, cut off, killed, loaded again, signed out, in two tabs, on two devices, without a secure context.
 import assert from 'node:assert/strict';
-import { copyFileSync, openSync, readFileSync, statSync, truncateSync, writeSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { copyFileSync, mkdirSync, openSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import {
-  axe, create, faultsOf, fillConfiguration, fillGeneral, launch, main, makeIso, newPage, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signIn, signedInPage, sleep, startConsole,
+  axe, create, faultsOf, fillConfiguration, fillGeneral, flash, launch, main, makeIso, mountDisk, newPage, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signIn, signedInPage, sleep, startConsole,
   submitSignIn, throttle, unplug, until, waitForStatus,
 } from './support.mjs';
 
@@ -123,13 +125,13 @@ describe('uploads that cannot be lost', () => {
     const path = await begin('no network', 2 * MIB);
     await sent(page, 20);
     await unplug(page);
-    await text(page).filter({ hasText: /^Waiting for connection… next try in \d+ s\. \d+ % is sent\.$/ }).waitFor({ timeout: 20_000 });
+    await text(page).filter({ hasText: /^Waiting for connection… next try in \d+ s\. \d+ % is sent\.$/ }).waitFor();
     await axe(page);
     await sleep(20_000);
     await text(page).filter({ hasText: /Waiting for connection… next try in/ }).waitFor();
     const before = (await state(path)).offset;
     await throttle(page, 2 * MIB);
-    await text(page).filter({ hasText: /left$/ }).waitFor({ timeout: 10_000 });
+    await text(page).filter({ hasText: /left$/ }).waitFor();
     assert.ok(before > 0);
     await throttle(page, 0);
     await arrived(page);
@@ -148,7 +150,7 @@ describe('uploads that cannot be lost', () => {
     await begin('killed', 3 * MIB);
     await sent(page, 40);
     await server.end('SIGKILL');
-    await text(page).filter({ hasText: /Waiting for connection/ }).waitFor({ timeout: 15_000 });
+    await text(page).filter({ hasText: /Waiting for connection/ }).waitFor();
     await sleep(1500);
     await server.start();
     await throttle(page, 0);
@@ -272,7 +274,7 @@ describe('uploads that cannot be lost', () => {
     await theirs.goto(path);
     await throttle(theirs, MIB);
     await theirs.getByLabel('Choose the file and go on').setInputFiles(iso);
-    await text(page).filter({ hasText: /^It is being uploaded from another device\. \d+ % is sent\.$/ }).waitFor({ timeout: 20_000 });
+    await text(page).filter({ hasText: /^It is being uploaded from another device\. \d+ % is sent\.$/ }).waitFor();
     assert.equal(await bar(page).getByRole('button', { name: /Pause|Resume|Cancel|Take over/ }).count(), 0);
     await axe(page);
     await bar(page).getByRole('button', { name: 'Do not send from here' }).click();
@@ -287,12 +289,11 @@ describe('uploads that cannot be lost', () => {
     const path = await begin('signed out', 2 * MIB);
     await sent(page, 15);
     server.sql('DELETE FROM sessions');
-    await text(page).filter({ hasText: /^You are signed out\. \d+ % is sent and kept/ }).waitFor({ timeout: 30_000 });
+    await text(page).filter({ hasText: /^You are signed out\. \d+ % is sent and kept/ }).waitFor();
     await axe(page);
     const opened = page.context().waitForEvent('page');
     await bar(page).getByRole('link', { name: 'Sign in in a new tab' }).click();
     const tab = await opened;
-    tab.setDefaultTimeout(10_000);
     await tab.waitForURL(/sign-in/);
     await submitSignIn(tab);
     await tab.waitForURL(/\/images/);
@@ -391,6 +392,13 @@ describe('uploads that cannot be lost', () => {
     await screenshot(page, 'upload-handover');
     await dialog.getByRole('button', { name: 'Copy command' }).click();
     assert.equal((await page.evaluate(() => navigator.clipboard.readText())).trim(), command);
+    // e2e/acceptance.test.mjs runs it with the right file.
+    const there = join(server.folder, 'there'), { offset } = await state(path);
+    mkdirSync(there);
+    copyFileSync(other(MIB), join(there, 'large.iso'));
+    const ran = spawnSync('sh', ['-c', command], { cwd: there, encoding: 'utf8' });
+    assert.deepEqual([ran.status, ran.stdout, ran.stderr], [1, '', 'large.iso is another file\n']);
+    assert.equal((await state(path)).offset, offset, 'nothing was sent');
     await page.keyboard.press('Escape');
     for (const [theme, width] of [['dark', 1280], ['light', 320], ['dark', 320]]) {
       await page.emulateMedia({ colorScheme: theme });
@@ -416,6 +424,11 @@ describe('uploads that cannot be lost', () => {
     const plain = await signedInPage(browser, client, { javaScript: false });
     await plain.goto(path);
     assert.match(await cause(plain).innerText(), /\d+ % received[\s\S]*are kept until[\s\S]*Without scripts the whole file is sent again/);
+    const again = main(plain).getByRole('button', { name: 'Throw them away and start again' });
+    assert.equal(await again.isVisible(), false, 'not with one press');
+    await main(plain).locator('summary', { hasText: 'Start again' }).click();
+    await again.waitFor();
+    assert.match(await cause(plain).innerText(), /The [\d.]+( MiB)? of 24\.\d MiB that the storage holds are thrown away/);
     await main(plain).getByRole('button', { name: 'Go on from another machine' }).click();
     await plain.getByRole('heading', { level: 1, name: 'Go on from another machine' }).waitFor();
     assert.match(await main(plain).innerText(), /curl [\s\S]*works until \d+ \w+ \d{4}/);
@@ -425,5 +438,84 @@ describe('uploads that cannot be lost', () => {
     await waitForStatus(plain, path, 'Available', 40_000);
     assert.equal((await plain.locator('#sha256').innerText()).trim(), sha);
     await plain.context().close();
+  });
+
+  test('UX 57: a file with another digest than the expected is refused at its end, with both; nothing is kept, and the right digest mends it', async () => {
+    const wrong = '0'.repeat(64);
+    await page.goto('/images/new');
+    await fillGeneral(page, { name: 'another digest' });
+    await page.getByLabel('Expected digest').fill(`${'1'.repeat(64)}  other.iso\n${wrong} *large.iso\n`);
+    await fillConfiguration(page, { iso, storage: 'isos', os: 'Debian 13 (trixie)' });
+    await create(page, {});
+    const path = new URL(page.url()).pathname, refusal = main(page).locator('[data-upload-refused]');
+    await refusal.filter({ hasText: `The file that arrived has the SHA-256 ${sha}, not the expected ${wrong}.` }).waitFor({ timeout: 60_000 });
+    assert.ok(await refusal.evaluate((el) => el === document.activeElement), 'the refusal has the focus');
+    await waitForStatus(page, path, 'Pending');
+    assert.match(await cause(page).innerText(), new RegExp(`The file was refused\\.[\\s\\S]*not the expected ${wrong}[\\s\\S]*Nothing of it was kept\\. Choose another file, or delete the image`));
+    assert.equal((await state(path)).offset, 0);
+    assert.equal(server.sql(`SELECT reserved_bytes FROM images WHERE id = '${path.split('/').pop()}'`), '0', 'and no space promised');
+    await axe(page);
+    await main(page).locator('summary', { hasText: 'Change the expected digest' }).press('Enter');
+    await page.getByLabel('SHA-256, SHA-512, or a whole checksum list').fill(`SHA256 (large.iso) = ${sha}`);
+    await main(page).getByRole('button', { name: 'Compare' }).click();
+    await flash(page).filter({ hasText: 'is kept. It is compared as soon as that can be.' }).waitFor();
+    await main(page).getByLabel('Image file').setInputFiles(iso);
+    await main(page).getByRole('button', { name: 'Send the file' }).click();
+    await arrived(page);
+    await main(page).getByText('verified: the file has it').waitFor();
+    noCspViolations(page);
+  });
+
+  test('UX 57: a digest pasted after the upload marks the image: SHA-256 at once, SHA-512 when the file has been read', async () => {
+    const path = await client.createImage({ name: 'digest afterwards', iso }), sha512 = createHash('sha512').update(readFileSync(iso)).digest('hex');
+    await page.goto(path);
+    const digest = main(page).locator('dt', { hasText: 'Expected digest' }).locator('+ dd');
+    assert.match(await digest.innerText(), /^none given/);
+    const paste = async (text) => {
+      await digest.locator('summary').press('Enter');
+      await digest.getByLabel('SHA-256, SHA-512, or a whole checksum list').fill(text);
+      await digest.getByRole('button', { name: 'Compare' }).click();
+      await flash(page).waitFor();
+    };
+    await paste('2'.repeat(64));
+    await flash(page).filter({ hasText: 'has another digest than the expected one' }).waitFor();
+    await digest.getByText('mismatch: the file has another one').waitFor();
+    await axe(page);
+    await paste(`${sha}  large.iso`);
+    await flash(page).filter({ hasText: 'has the expected digest' }).waitFor();
+    await digest.getByText('verified: the file has it').waitFor();
+    for (const [text, word] of [['3'.repeat(128), 'mismatch: the file has another one'], [sha512, 'verified: the file has it']]) {
+      await paste(text);
+      await until(`“${word}”`, async () => { await page.goto(path); return (await digest.innerText()).includes(word); });
+    }
+    assert.equal(await page.locator('h1 .status').innerText(), 'Available', 'a digest that does not fit takes nothing away');
+    noCspViolations(page);
+  });
+
+  test('UX 57: a storage that is full in mid-upload is said, with what is kept; when there is room again, Resume goes on', async () => {
+    // No space can be claimed beforehand, and other hands fill what is there.
+    const place = server.place('small'), disk = mountDisk(join(server.folder, 'small.disk'), place, 160 * MIB, { claims: false });
+    try {
+      await client.addStorage({ name: 'small', path: place });
+      const { image } = await client.createRecord({ name: 'no room left', iso, storage: 'small' });
+      await page.goto(image);
+      await main(page).getByLabel('Image file').setInputFiles(iso);
+      await main(page).locator('[data-file-note][data-state=good]').waitFor();
+      await throttle(page, 2 * MIB);
+      await main(page).getByRole('button', { name: 'Send the file' }).click();
+      await sent(page, 20);
+      const filler = join(place, 'filler');
+      assert.throws(() => writeFileSync(filler, Buffer.alloc(160 * MIB)), /ENOSPC/);
+      await text(page).filter({ hasText: /full.*\d+ % is sent and kept/i }).waitFor();
+      await axe(page);
+      const { offset } = await state(image);
+      assert.ok(offset > 0, 'what was sent is kept');
+      rmSync(filler);
+      await throttle(page, 0);
+      await button(page, 'Resume').click();
+      await arrived(page);
+      noCspViolations(page);
+      await client.send(`${image}/deletion`, {}, /deletion/);
+    } finally { disk.stop(); }
   });
 });

@@ -89,7 +89,7 @@ for (const database of DATABASES) {
       await page.goto(image);
       await page.locator('h1').evaluate((el) => { el.dataset.mark = 'the same document'; });
       renameSync(`${folder}-away`, folder);
-      await page.locator('h1 .status', { hasText: 'Available' }).waitFor({ timeout: 15_000 });
+      await page.locator('h1 .status', { hasText: 'Available' }).waitFor();
       assert.equal(await page.locator('h1').getAttribute('data-mark'), 'the same document', 'without loading it again');
       await until('the delete button to follow', async () => await deleteButton(page).evaluate((el) => el.tagName) === 'A');
       await available();

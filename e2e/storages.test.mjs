@@ -150,15 +150,15 @@ describe('storages and clusters', () => {
     const other = await newPage(browser, server, { context: page.context() });
     await other.goto(`/datastores/${client.storageId('nas true')}`);
     renameSync(join(server.roots, 'nas true'), join(server.roots, 'nas gone'));
-    await row.locator('.status', { hasText: 'Degraded' }).waitFor({ timeout: 16_000 });
-    await other.locator('h1 .status', { hasText: 'Degraded' }).waitFor({ timeout: 16_000 });
+    await row.locator('.status', { hasText: 'Degraded' }).waitFor();
+    await other.locator('h1 .status', { hasText: 'Degraded' }).waitFor();
     assert.match(await main(other).locator('#cause').innerText(), /nothing at[\s\S]*Mount the right medium there, or change the storage.s path[\s\S]*1 image cannot be used/);
     await main(other).getByRole('button', { name: 'Check again' }).click();
     await flash(other).waitFor();
     assert.equal(await flash(other).getAttribute('role'), 'alert', 'bad news is an alert');
     await axe(other);
     renameSync(join(server.roots, 'nas gone'), join(server.roots, 'nas true'));
-    await row.locator('.status', { hasText: 'Healthy' }).waitFor({ timeout: 16_000 });
+    await row.locator('.status', { hasText: 'Healthy' }).waitFor();
     await other.close();
   });
 

@@ -8,3 +8,5 @@ export * from './support/client.mjs';
 export * from './support/wizard.mjs';
 export * from './support/routes.mjs';
 export * from './support/proxy.mjs';
+export * from './support/line.mjs';
+export * from './support/disk.mjs';

@@ -26,7 +26,7 @@ export async function newPage(browser, server, { javaScript = true, theme = 'lig
     timezoneId: 'Europe/Berlin', ...more,
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(30_000);
   watch(page, server.url);
   return page;
 }

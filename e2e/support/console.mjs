@@ -50,7 +50,7 @@ export async function statusOf(page) {
 }
 
 /** Waits until an image's page shows this status: by itself where scripts keep it up to date, else loaded again and again. */
-export async function waitForStatus(page, path, status, within = 20_000) {
+export async function waitForStatus(page, path, status, within = 40_000) {
   const end = Date.now() + within;
   const isThere = async () => new URL(page.url()).pathname === path;
   const isLive = () => page.evaluate(() => document.querySelector('time[data-relative][title]') !== null).catch(() => true);

@@ -1,7 +1,7 @@
 // Installation media: real ones that Debian packages, and ones made to measure.
 import { execFileSync } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { createCipheriv, createHash, randomBytes } from 'node:crypto';
+import { closeSync, createReadStream, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
@@ -49,6 +49,21 @@ export function makeIso(path, { label = 'VMIMG_TEST', kib = 64, mib = 0, bytes =
     if (bytes < statSync(path).size) throw new Error(`${path} is larger than ${bytes} bytes already`);
     truncateSync(path, bytes);
   }
+  return path;
+}
+
+/**
+ * Fills a file's holes here and there. The same seed gives the same bytes at the same places.
+ * @param {string} path @param {string} seed @param {{pieces?: number, bytes?: number, from?: number}} [options] from: what lies before it stays as it is
+ */
+export function sow(path, seed, { pieces = 256, bytes = 2 ** 20, from = 2 ** 22 } = {}) {
+  const stream = createCipheriv('aes-256-ctr', createHash('sha256').update(seed).digest(), Buffer.alloc(16)), random = (count) => stream.update(Buffer.alloc(count));
+  const room = BigInt(statSync(path).size - bytes - from), file = openSync(path, 'r+');
+  for (let piece = 0; piece < pieces; piece++) {
+    const place = from + Number(random(8).readBigUInt64BE() % room);
+    writeSync(file, random(bytes), 0, bytes, place);
+  }
+  closeSync(file);
   return path;
 }
 

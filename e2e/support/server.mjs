@@ -16,7 +16,7 @@ export const DATABASES = ['sqlite', 'postgres'];
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Waits until `check` answers something true, and answers it; never longer than `within` milliseconds. */
-export async function until(what, check, within = 15_000) {
+export async function until(what, check, within = 30_000) {
   const end = Date.now() + within;
   for (;;) {
     const found = await check();

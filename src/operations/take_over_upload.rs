@@ -55,6 +55,8 @@ pub struct Handed {
     pub until: Timestamp,
     /// Bytes that were sent before.
     pub offset: u64,
+    /// Bytes of the whole file.
+    pub length: u64,
     /// Their SHA-256.
     pub sha256: [u8; 32],
     /// How the file was called.
@@ -164,7 +166,7 @@ pub async fn hand_over(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Re
     }
     let token = secret::upload_token();
     let hash = secret::digest(&token);
-    let (file_name, offset, state, until) = authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
+    let (file_name, upload, state, until) = authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
         let found = find(tx.conn(), granted.on())?;
         granted.also::<right::CreateImage>(tx.conn(), found.storage.id)?;
         let upload = check(&found, granted.actor())?;
@@ -176,14 +178,15 @@ pub async fn hand_over(service: &Service, actor: &Arc<Actor>, id: ImageId) -> Re
         let far = format!("At {} of {}, until {}.", size::words(upload.kept()), size::words(upload.declared()), until.words());
         granted.record(tx, &Entry::done(Action::HandOverUpload, image_object(&found)).with(far))?;
         let state = uploads::hash_state(tx.conn(), id)?;
-        Ok((found.image.file_name, upload.kept(), state, until))
+        Ok((found.image.file_name, upload, state, until))
     })
     .await?;
+    let (offset, length) = (upload.kept(), upload.declared());
     let sha256 = match state {
         Some(hash_state) if offset > 0 => Checkpoint { offset, hash_state }.sha256()?,
         _ => Sha256::digest([]).into(),
     };
-    Ok(Handed { token, until, offset, sha256, file_name })
+    Ok(Handed { token, until, offset, length, sha256, file_name })
 }
 
 /// Its own sender pauses an upload: it is Pending at once, and not only when its lease has run out. Answers how far it has come.
