@@ -94,7 +94,7 @@ screenshots: ## The browser tests, keeping pictures in docs/screenshots
 	@tests/tools/setup
 	@VMIMG_SCREENSHOTS=1 tests/tools/postgres with $(MAKE) build e2e-run
 
-bench: ## How long 1 GiB takes through the form and elsewhere, and each list with a million images (fails above its limits)
+bench: ## How long 1 GiB takes through the form, resumably and elsewhere, and each list with a million images (fails above its limits)
 	@tests/tools/setup bench
 	@$(MAKE) build
 	@benches/upload.sh

@@ -1,14 +1,15 @@
-// Uploads through nginx: with its default limit of 1 MiB, with the settings of docs/proxies.md, and with a service behind it that is away.
+// Uploads through proxies: nginx with its default limit of 1 MiB; nginx, haproxy and Caddy with the settings of docs/proxies.md, and with a
+// service behind them that is away.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
-  axe, launch, main, makeIso, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signedInPage, startConsole, startProxy, throttle,
+  PROXIES, axe, launch, main, makeIso, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signedInPage, startConsole, startProxy, throttle,
 } from './support.mjs';
 
 const MIB = 2 ** 20;
 
-describe('behind nginx', () => {
+describe('behind a proxy', () => {
   let server, client, browser, iso;
   before(async () => {
     ({ server, client } = await startConsole());
@@ -63,29 +64,31 @@ describe('behind nginx', () => {
     } finally { await proxy.stop(); }
   });
 
-  test('with the settings of docs/proxies.md pieces are as large as without a proxy', async () => {
-    const proxy = await startProxy(server, { settings: 'documented' });
-    try {
-      const { page, pieces } = await begin(proxy, 'documented', 0);
-      await arrived(page);
-      assert.ok(pieces.length <= 4, `${pieces.length} pieces`);
-      assert.ok(pieces.every(({ status }) => status === 204), JSON.stringify(pieces));
-      await page.context().close();
-    } finally { await proxy.stop(); }
-  });
+  for (const program of PROXIES) {
+    test(`${program} with the settings of docs/proxies.md: pieces are as large as without a proxy`, async () => {
+      const proxy = await startProxy(server, { program, settings: 'documented' });
+      try {
+        const { page, pieces } = await begin(proxy, `documented ${program}`, 0);
+        await arrived(page);
+        assert.ok(pieces.length <= 4, `${pieces.length} pieces`);
+        assert.ok(pieces.every(({ status }) => status === 204), JSON.stringify(pieces));
+        await page.context().close();
+      } finally { await proxy.stop(); }
+    });
 
-  test('UX 52: a service that is away behind the proxy is said (502), and the upload goes on when it is back', async () => {
-    const proxy = await startProxy(server, { settings: 'documented' });
-    try {
-      const { page } = await begin(proxy, 'away', 2 * MIB);
-      await page.waitForFunction(() => Number(/(\d+) %/.exec(document.querySelector('[data-progress-text]')?.textContent ?? '')?.[1]) > 20);
-      await server.end('SIGKILL');
-      await main(page).locator('[data-progress-text]').filter({ hasText: /next try in \d+ s/ }).waitFor();
-      await axe(page);
-      await server.start();
-      await throttle(page, 0);
-      await arrived(page);
-      await page.context().close();
-    } finally { await proxy.stop(); }
-  });
+    test(`UX 52: a service that is away behind ${program} is said, and the upload goes on when it is back`, async () => {
+      const proxy = await startProxy(server, { program, settings: 'documented' });
+      try {
+        const { page } = await begin(proxy, `away ${program}`, 2 * MIB);
+        await page.waitForFunction(() => Number(/(\d+) %/.exec(document.querySelector('[data-progress-text]')?.textContent ?? '')?.[1]) > 20);
+        await server.end('SIGKILL');
+        await main(page).locator('[data-progress-text]').filter({ hasText: /next try in \d+ s/ }).waitFor();
+        await axe(page);
+        await server.start();
+        await throttle(page, 0);
+        await arrived(page);
+        await page.context().close();
+      } finally { await proxy.stop(); }
+    });
+  }
 });
