@@ -105,6 +105,9 @@ pub const FILE_PART: &[u8] =
 /// What stands behind it.
 pub const END_OF_FORM: &[u8] = b"\r\n--b--\r\n";
 
+/// Stands in the head of a request about an upload in chunks.
+pub const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
+
 /// The head of a request.
 pub fn head(address: SocketAddr, cookies: &str, method: &str, path: &str, headers: &str, length: usize) -> String {
     format!(

@@ -2,8 +2,8 @@
 //!
 //!     cargo bench --bench load -- stalled --clients 10000
 //!
-//! `stalled`: clients that begin an upload and fall silent, half of them within the first 512 bytes of the form, half after 128 KiB of the
-//! file. `slow`: heads that do not end, bodies of a byte a second, downloads that nobody reads. `many`: small files, some at a time. `flood`:
+//! `stalled`: clients that begin an upload and fall silent, half of them within the first 512 bytes of the form, a quarter after 128 KiB of the
+//! file in it, a quarter after 128 KiB of a chunk. `slow`: heads that do not end, bodies of a byte a second, downloads that nobody reads. `many`: small files, some at a time. `flood`:
 //! connections that are opened and dropped at once. Each measures honest uploads and pages before and meanwhile, prints what the service
 //! uses before, meanwhile and afterwards, and fails when a promise is broken (RELIABILITY: F-31, F-32, F-33, F-36, F-39).
 
@@ -171,8 +171,17 @@ fn pages(server: &Server, for_so_long: Duration) -> Result<Vec<f64>, String> {
     Ok(took)
 }
 
-/// Goes through so many wizards, several at once; answers the addresses of their forms.
+/// Goes through so many wizards; answers the addresses of their forms.
 fn wizards(server: &Server, count: usize) -> Result<Vec<String>, String> {
+    several(server, count, |client, number| server.wizard(client, &format!("crowd {number}")))
+}
+
+/// Does something so many times, several at once.
+fn several<T: Send>(
+    server: &Server,
+    count: usize,
+    work: impl Fn(&mut http::Client, usize) -> Result<T, String> + Sync,
+) -> Result<Vec<T>, String> {
     let (next, made, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()), Mutex::new(None));
     std::thread::scope(|scope| {
         for _ in 0..16 {
@@ -183,8 +192,8 @@ fn wizards(server: &Server, count: usize) -> Result<Vec<String>, String> {
                     if number >= count || failed.lock().unwrap().is_some() {
                         return;
                     }
-                    match server.wizard(&mut client, &format!("crowd {number}")) {
-                        Ok(create) => made.lock().unwrap().push(create),
+                    match work(&mut client, number) {
+                        Ok(done) => made.lock().unwrap().push(done),
                         Err(words) => *failed.lock().unwrap() = Some(words),
                     }
                 }
@@ -194,9 +203,21 @@ fn wizards(server: &Server, count: usize) -> Result<Vec<String>, String> {
     failed.into_inner().unwrap().map_or_else(|| Ok(made.into_inner().unwrap()), Err)
 }
 
-/// A form whose file is not sent whole: the head, and so many bytes of the body of a form with an ISO of 8 MiB.
+/// Bytes that those send who fall silent later.
+const SENT: usize = 128 * 1024;
+/// The ISO of 8 MiB that the crowd begins to send.
+static CROWD: LazyLock<Vec<u8>> = LazyLock::new(|| fixtures::iso_of("CROWD", 4_096));
+
+/// The head of a chunk with all of it, and so many of its bytes.
+fn beginning_of_chunk(server: &Server, upload: &str, sent: usize) -> Arc<Vec<u8>> {
+    let headers = format!("{}Upload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\n", http::TUS);
+    let head = http::head(server.address, &server.cookies, "PATCH", upload, &headers, CROWD.len());
+    Arc::new([head.as_bytes(), &CROWD[..sent]].concat())
+}
+
+/// A form whose file is not sent whole: the head, and so many bytes of the body.
 fn beginning(server: &Server, path: &str, sent: usize) -> Arc<Vec<u8>> {
-    static FORM: LazyLock<Vec<u8>> = LazyLock::new(|| service::form_of(&fixtures::iso_of("CROWD", 4_096)));
+    static FORM: LazyLock<Vec<u8>> = LazyLock::new(|| service::form_of(&CROWD));
     let form = &*FORM;
     let head = http::head(server.address, &server.cookies, "POST", path, "Content-Type: multipart/form-data; boundary=b\r\n", form.len());
     Arc::new([head.as_bytes(), &form[..sent.min(form.len())]].concat())
@@ -268,17 +289,22 @@ fn stalled(options: &Options) -> Result<Broken, String> {
     println!("before: {alone}; {before}");
 
     let prepared = Instant::now();
-    let creates = wizards(&server, options.clients / 2)?;
+    let creates = wizards(&server, options.clients / 4)?;
     println!("{} wizards in {:.1} s", creates.len(), prepared.elapsed().as_secs_f64());
+    let uploads = several(&server, options.clients / 4, |client, number| server.announce(client, &format!("chunk {number}"), CROWD.len()))?;
     let nobody = beginning(&server, &format!("/images/{}/content", vmimg::domain::ids::ImageId::new()), 512);
-    let clients = creates.iter().flat_map(|create| {
-        let begun = Habit::Silent(beginning(&server, create, 128 * 1024));
-        [("silent after 128 KiB", begun), ("silent after 512 bytes", Habit::Silent(nobody.clone()))]
+    let clients = creates.iter().zip(&uploads).flat_map(|(create, upload)| {
+        [
+            ("silent after 128 KiB", Habit::Silent(beginning(&server, create, SENT))),
+            ("silent after 512 bytes", Habit::Silent(nobody.clone())),
+            ("silent after 128 KiB of a chunk", Habit::Silent(beginning_of_chunk(&server, upload, SENT))),
+            ("silent after 512 bytes", Habit::Silent(nobody.clone())),
+        ]
     });
     let crowd = Crowd::gather(server.address, options.per_second, clients.collect());
-    let wanted = creates.len() * 2;
+    let (wanted, begun) = (creates.len() * 2 + uploads.len() * 2, (creates.len() + uploads.len()) as i64);
     let ramp = Instant::now();
-    while server.count("images WHERE status = 'uploading'")? < creates.len() as i64 || crowd.outcome.open.load(Ordering::Relaxed) < wanted {
+    while server.count("images WHERE status = 'uploading'")? < begun || crowd.outcome.open.load(Ordering::Relaxed) < wanted {
         if ramp.elapsed() > Duration::from_secs(90) {
             break;
         }
@@ -319,6 +345,10 @@ fn stalled(options: &Options) -> Result<Broken, String> {
     outcome.report();
     keep(&mut broken, at(&pages, 0.99) < 200.0, || format!("p99 of the list page while they end {:.0} ms", at(&pages, 0.99)));
     keep(&mut broken, left == 0, || format!("{left} were not given up within a minute after their time"));
+    let kept = server.count(&format!("uploads WHERE offset_bytes = {SENT} AND hash_state IS NOT NULL"))?;
+    println!("{kept} of {} uploads in chunks can go on after what they sent", uploads.len());
+    keep(&mut broken, kept == uploads.len() as i64, || format!("{kept} uploads in chunks kept what they sent"));
+    several(&server, uploads.len(), |client, number| server.give_up(client, &uploads[number]))?;
     nothing_left(&server, &mut broken)?;
     back_to(&server, before, &mut broken)?;
     let peak = server.uses()?.peak_mib;

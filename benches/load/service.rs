@@ -10,13 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use diesel::{QueryableByName, RunQueryDsl, sql_query, sql_types::BigInt};
 use vmimg::{
     db::{Address, Db, DbError},
     operations::Failure,
 };
 
-use crate::http::{Client, END_OF_FORM, FILE_PART};
+use crate::http::{Client, END_OF_FORM, FILE_PART, TUS};
 
 /// A running service; ended when dropped.
 pub struct Server {
@@ -133,6 +134,22 @@ impl Server {
         client.post(&format!("{draft}/general"), &[("name", name), ("note", ""), ("kind", "installation")])?.leads_to()?;
         client.post(&format!("{draft}/configuration"), &[("storage", &self.storage), ("os", "other")])?.leads_to()?;
         Ok(format!("{draft}/create"))
+    }
+
+    /// Announces an upload of so many bytes that is sent in chunks; answers its address.
+    pub fn announce(&self, client: &mut Client, name: &str, bytes: usize) -> Result<String, String> {
+        let pairs = [("filename", "image.iso"), ("storage", &self.storage), ("name", name)];
+        let metadata: Vec<String> = pairs.iter().map(|(key, value)| format!("{key} {}", BASE64_STANDARD.encode(value))).collect();
+        let headers = format!("{TUS}Upload-Length: {bytes}\r\nUpload-Metadata: {}\r\n", metadata.join(","));
+        let answer = client.ask("POST", "/uploads", &headers, &[])?;
+        let id = answer.header("location").rsplit_once('/').filter(|_| answer.status == 201).map(|(_, id)| id);
+        id.map(|id| format!("/uploads/{id}")).ok_or_else(|| answer.wrong("an upload"))
+    }
+
+    /// Gives such an upload up.
+    pub fn give_up(&self, client: &mut Client, upload: &str) -> Result<(), String> {
+        let answer = client.ask("DELETE", upload, TUS, &[])?;
+        if answer.status == 204 { Ok(()) } else { Err(answer.wrong("the end of an upload")) }
     }
 
     /// Uploads a file through the form and says how long it took from the first byte of the request to the answer, in seconds.

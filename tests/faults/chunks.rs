@@ -32,7 +32,7 @@ const CHUNK: usize = 8 * 1024;
 /// Calls of a chunk: the commit that begins it, the write, the flush, and the commit of the offset.
 const CALLS_OF_A_CHUNK: u64 = 4;
 /// Calls of an upload beside those of its chunks: its announcement, the room that the file claims, and publishing.
-const CALLS_BESIDE: u64 = 16;
+const CALLS_BESIDE: u64 = 13;
 /// Images that are there at once, at most.
 const IMAGES: usize = 4;
 
@@ -42,7 +42,7 @@ pub struct Wanted {
     /// Kills at random offsets, half of them with SQLite and half with PostgreSQL
     #[arg(long, default_value_t = 300)]
     count: u64,
-    /// Kills before the first calls, with SQLite
+    /// Kills before each call of an upload that has so many or a few more, with SQLite
     #[arg(long, default_value_t = 200)]
     first: u64,
     /// Services side by side
@@ -58,18 +58,18 @@ pub struct Wanted {
 enum Part {
     /// So many kills at random offsets.
     Offsets(Database, u64),
-    /// Kills before the calls with these numbers, of an upload that has so many.
-    Calls { from: u64, step: usize, first: u64 },
+    /// Kills before every other call of an upload that has so many or a few more.
+    Calls { from: u64, first: u64 },
 }
 
 /// Kills as often as wanted, and says what was seen.
 pub fn run(wanted: &Wanted) -> Result<(), String> {
     let seed = wanted.seed.unwrap_or_else(super::random::seed);
-    println!("chunks: seed {seed}, {} kills at random offsets, one before each of the first {} calls", wanted.count, wanted.first);
+    println!("chunks: seed {seed}, {} kills at random offsets, one before each of {} calls and a few more", wanted.count, wanted.first);
     let began = Instant::now();
     let mut parts = Vec::new();
     if wanted.first > 0 {
-        parts.extend([1, 2].map(|from| Part::Calls { from, step: 2, first: wanted.first }));
+        parts.extend([1, 2].map(|from| Part::Calls { from, first: wanted.first }));
     }
     for (database, count) in [(Database::Postgres, wanted.count / 2), (Database::Sqlite, wanted.count - wanted.count / 2)] {
         if count > 0 {
@@ -109,7 +109,7 @@ fn course(part: Part, seed: u64, number: u64) -> Result<String, String> {
     let done = Bench::new(&place, Random::for_part(seed, number)).and_then(|mut bench| {
         match part {
             Part::Offsets(_, count) => bench.at_offsets(count),
-            Part::Calls { from, step, first } => bench.before_calls((from..=first).step_by(step), first),
+            Part::Calls { from, first } => bench.before_calls(from, first),
         }
         .map(|()| bench.seen)
     });
@@ -247,17 +247,18 @@ impl<'place> Bench<'place> {
         Ok(())
     }
 
-    /// A kill before each of these calls, of uploads that have about `first` calls.
-    fn before_calls(&mut self, mut all: impl Iterator<Item = u64>, first: u64) -> Result<(), String> {
-        while let Some(nth) = all.next()
-            && self.before_call(nth, first)?
-        {}
+    /// A kill before every other call of uploads that have `first` calls or a few more, until one passes.
+    fn before_calls(&mut self, from: u64, first: u64) -> Result<(), String> {
+        let mut nth = from;
+        while self.before_call(nth, first)? {
+            nth += 2;
+        }
         Ok(())
     }
 
     /// A kill before the Nth call; whether there was one.
     fn before_call(&mut self, nth: u64, first: u64) -> Result<bool, String> {
-        let chunks = (first.saturating_sub(CALLS_BESIDE) / CALLS_OF_A_CHUNK).max(1);
+        let chunks = first.saturating_sub(CALLS_BESIDE).div_ceil(CALLS_OF_A_CHUNK).max(1);
         let sectors = (chunks * CHUNK as u64 / 2_048).max(48);
         let chunk = usize::try_from(sectors * 2_048 / chunks).unwrap();
         let mut sending = self.sending(u32::try_from(sectors).unwrap(), chunk);
@@ -280,10 +281,12 @@ impl<'place> Bench<'place> {
         let context = |why: String| format!("before call {nth}, {:?}: {why}", report.injected);
         sent.map_err(context)?;
         if !report.died {
-            // It has passed without, and has not many fewer calls than were asked for.
-            let fits = report.injected.is_none() && report.matched + CALLS_OF_A_CHUNK * 2 > first;
             self.end(sending).map_err(context)?;
-            return if fits { Ok(false) } else { Err(context(format!("the process lives, and the upload has {} calls", report.matched))) };
+            return if report.injected.is_none() && report.matched >= first {
+                Ok(false)
+            } else {
+                Err(context(format!("the process lives, and the upload has {} calls", report.matched)))
+            };
         }
         if let Some(running) = self.running.take() {
             running.has_died();
