@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::StorageError;
+use super::{StorageError, writer::Pace};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -40,6 +40,7 @@ struct Shared {
     free: Arc<Semaphore>,
     queue: Mutex<Queue>,
     wake: Condvar,
+    pace: Arc<Pace>,
 }
 
 #[derive(Default)]
@@ -65,8 +66,14 @@ impl Workers {
             free: Arc::new(Semaphore::new(threads)),
             queue: Mutex::default(),
             wake: Condvar::new(),
+            pace: Arc::default(),
         };
         Self(Arc::new(Owner(Arc::new(shared))))
+    }
+
+    /// What the storage's transfers have learned of its flushes.
+    pub(super) fn pace(&self) -> Arc<Pace> {
+        self.0.0.pace.clone()
     }
 
     /// Runs `job` on a thread and waits for it: at most `limit` in all, for a free thread and for the answer. A job whose caller has

@@ -135,8 +135,8 @@ impl Receiver {
         expected: Option<u64>,
         limit: u64,
     ) -> Result<Self, StorageError> {
-        let at = Arc::clone(&dir);
-        let create = move || Ok(Box::new(Writer::new(at.create_part(image, expected)?, 0)));
+        let (at, pace) = (Arc::clone(&dir), workers.pace());
+        let create = move || Ok(Box::new(Writer::new(at.create_part(image, expected)?, 0, pace)));
         let writer = workers.run(PATIENCE, create).await?;
         Ok(Self::new(dir, workers, image, (expected, limit), (writer, 0), Sha256::new()))
     }
@@ -376,11 +376,11 @@ async fn reopen(
 ) -> Result<Box<Writer>, StorageError> {
     let until = Instant::now() + HANDOVER;
     loop {
-        let (dir, prepare) = (Arc::clone(dir), prepare.clone());
+        let (dir, prepare, pace) = (Arc::clone(dir), prepare.clone(), workers.pace());
         let open = move || {
             let mut part = dir.open_part(image)?;
             prepare(&mut part)?;
-            Ok(Box::new(Writer::new(part, offset)))
+            Ok(Box::new(Writer::new(part, offset, pace)))
         };
         match workers.run(PATIENCE, open).await {
             Err(StorageError::PartInUse) if Instant::now() < until => sleep(Duration::from_millis(50)).await,

@@ -1,10 +1,16 @@
 //! The half of a transfer that runs on a storage's worker and touches its file.
 //!
 //! Bytes that only lie in the cache are a debt that the next flush pays at once. It is kept small: the system is asked early to write
-//! out what came, and after some mebibytes the writer flushes by itself. How many depends on how long the last flush took, so that a
-//! storage of 1 MiB/s is never asked for a flush that outlasts anybody's patience, and a fast one is seldom asked.
+//! out what came, and after some mebibytes the writer flushes by itself. How many depends on how long the storage's last flush took, so
+//! that one of 1 MiB/s is never asked for a flush that outlasts anybody's patience, and a fast one is seldom asked.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use super::{Part, StorageError};
 
@@ -19,19 +25,44 @@ const FLUSH_MOST: u64 = 64 << 20;
 /// A flush that takes longer than this makes the next one come sooner, one that takes a fraction of it later.
 const LONG: Duration = Duration::from_secs(2);
 
+/// How many bytes a storage takes between two flushes. Its transfers share what they learn of it: each chunk is a new one.
+#[derive(Debug)]
+pub(super) struct Pace(AtomicU64);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(AtomicU64::new(FLUSH_FIRST))
+    }
+}
+
+impl Pace {
+    fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// A flush of that many bytes took so long.
+    fn learn(&self, bytes: u64, took: Duration) {
+        if took > LONG {
+            self.0.store((bytes / 2).max(FLUSH_LEAST), Ordering::Relaxed);
+        } else if took < LONG / 8 {
+            self.0.store((bytes * 2).min(FLUSH_MOST), Ordering::Relaxed);
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Writer {
     part: Part,
     offset: u64,
     durable: u64,
     written_out: u64,
-    flush_after: u64,
+    pace: Arc<Pace>,
 }
 
 impl Writer {
     /// Goes on after the first `offset` bytes, which are durable.
-    pub(super) fn new(part: Part, offset: u64) -> Self {
-        Self { part, offset, durable: offset, written_out: offset, flush_after: FLUSH_FIRST }
+    pub(super) fn new(part: Part, offset: u64, pace: Arc<Pace>) -> Self {
+        Self { part, offset, durable: offset, written_out: offset, pace }
     }
 
     /// Writes the next bytes, and flushes when it is time.
@@ -43,15 +74,11 @@ impl Writer {
             self.part.start_writing_out(self.written_out, waiting);
             self.written_out = self.offset;
         }
-        if self.offset - self.durable >= self.flush_after {
+        let due = self.pace.bytes();
+        if self.offset - self.durable >= due {
             let began = Instant::now();
             self.sync()?;
-            let took = began.elapsed();
-            if took > LONG {
-                self.flush_after = (self.flush_after / 2).max(FLUSH_LEAST);
-            } else if took < LONG / 8 {
-                self.flush_after = (self.flush_after * 2).min(FLUSH_MOST);
-            }
+            self.pace.learn(due, began.elapsed());
         }
         Ok(())
     }
