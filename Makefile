@@ -11,7 +11,7 @@ export CARGO_TERM_COLOR ?= always
 # A test that is a program of its own, on the release binary.
 RELEASE_TEST = VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test
 
-.PHONY: help test checks dev fix lint unit docs build kills kills-run faults power power-run e2e e2e-run screenshots bench fuzz audit clean-tools
+.PHONY: help test checks dev fix lint unit docs build kills kills-run faults power power-run e2e e2e-run acceptance acceptance-run screenshots bench fuzz audit clean-tools
 
 help: ## List these words
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +89,13 @@ e2e: ## Only the browser tests, with all that they need
 
 e2e-run:
 	node --test --test-concurrency=2 --test-reporter=spec e2e/
+
+acceptance: ## 5 GiB through a bad proxy, cuts, kills and two machines (as root; ten minutes; 1 GiB of it is part of `make test`)
+	@tests/tools/setup
+	@VMIMG_ACCEPTANCE_GIB=5 tests/tools/postgres with $(MAKE) build acceptance-run
+
+acceptance-run:
+	node --test --test-reporter=spec e2e/acceptance.test.mjs
 
 screenshots: ## The browser tests, keeping pictures in docs/screenshots
 	@tests/tools/setup
