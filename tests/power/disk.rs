@@ -256,6 +256,7 @@ impl Recorder {
     }
 
     /// The program that offers the disk. When it ends, the disk is gone.
+    #[allow(dead_code, reason = "for tests/faults, which takes disks away")]
     pub fn daemon(&self) -> u32 {
         self.daemon.0.id()
     }
