@@ -418,10 +418,8 @@ impl Transfer {
     pub async fn lost(mut self, detail: String) {
         if self.chunk {
             self.settle().await;
-            // Whoever ended the upload meanwhile left its bytes to this transfer, which had them.
-            let (image, fence) = (self.image, self.fence);
-            let present = self.service.db.read(move |conn| Ok::<_, Failure>(uploads::is_present(conn, image, fence)?));
-            self.left = !matches!(present.await, Ok(true));
+            // Whoever ended the upload meanwhile left its bytes to this transfer, which had them. One that is under way loses nothing.
+            self.give_up().await;
         } else {
             self.end(Stopped::Interrupted, detail, true).await;
         }
