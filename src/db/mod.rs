@@ -1,6 +1,6 @@
 //! The records, in SQLite or PostgreSQL, chosen by the database URL; the only module that knows diesel.
 //!
-//! There are two doors, [`Db::read`] and [`Db::write`]; both run on the blocking pool, so that no handler ever holds a connection or
+//! There are two doors, [`Db::read`] and [`Db::write`]; both run on threads that may block, so that no handler ever holds a connection or
 //! blocks a thread that serves others. Before each door is a line: whoever waits for a connection waits there and holds no thread, so a
 //! thousand writers that wait for SQLite's one pen leave the readers their threads. `write` opens a write transaction at once (on SQLite a
 //! deferred one could fail halfway) and hands out a [`Tx`], the only value on which the audit log can be written: a change and its record

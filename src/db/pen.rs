@@ -29,7 +29,8 @@ pub(super) struct Pen {
     line: mpsc::Sender<Box<dyn Job>>,
 }
 
-/// Whose turn it was first: the pen's, which makes the change then, or that of its sender, who went away before.
+/// Whose turn it was first: the pen's, which makes the change then, or that of its sender, who went away before. Both have one.
+#[derive(Clone, Default)]
 struct Turn(Arc<AtomicBool>);
 
 impl Turn {
@@ -47,7 +48,7 @@ impl Drop for Turn {
 
 trait Job: Send {
     /// Whether its sender still waits; they do not leave any more.
-    fn is_wanted(&self) -> bool;
+    fn take_turn(&self) -> bool;
     /// Makes the change and keeps the answer back. `false`: it is to be undone.
     fn make(&mut self, conn: &mut Conn) -> bool;
     /// Answers, now that it is certain what became of it.
@@ -56,7 +57,7 @@ trait Job: Send {
 
 struct Change<T, E, F> {
     change: Option<F>,
-    turn: Arc<AtomicBool>,
+    turn: Turn,
     answer: Option<Result<T, E>>,
     /// What the audit log was told, to be counted once it is certain.
     recorded: Vec<Action>,
@@ -69,8 +70,8 @@ where
     T: Send,
     E: From<DbError> + Send,
 {
-    fn is_wanted(&self) -> bool {
-        !self.turn.swap(true, Ordering::AcqRel)
+    fn take_turn(&self) -> bool {
+        self.turn.take()
     }
 
     fn make(&mut self, conn: &mut Conn) -> bool {
@@ -122,9 +123,8 @@ impl Pen {
         E: From<DbError> + Send + 'static,
     {
         let closed = || E::from(DbError::Interrupted("the pen was put down".to_owned()));
-        let ((to, mut answer), taken) = (oneshot::channel(), Arc::new(AtomicBool::new(false)));
-        let turn = Turn(taken.clone());
-        let job = Change { change: Some(change), turn: taken, answer: None, recorded: Vec::new(), to };
+        let ((to, mut answer), turn) = (oneshot::channel(), Turn::default());
+        let job = Change { change: Some(change), turn: turn.clone(), answer: None, recorded: Vec::new(), to };
         self.line.send(Box::new(job)).map_err(|_| closed())?;
         let answered = match timeout(pool::WAIT, &mut answer).await {
             Ok(answered) => answered,
@@ -159,7 +159,7 @@ fn fill(conn: &mut Conn, made: &mut Vec<Box<dyn Job>>, line: &mpsc::Receiver<Box
     begin(conn)?;
     let (since, mut changed, mut next) = (Instant::now(), false, made.pop());
     while let Some(mut job) = next.take() {
-        if job.is_wanted() {
+        if job.take_turn() {
             let kept = make(conn, job.as_mut());
             made.push(job);
             changed |= kept?;
