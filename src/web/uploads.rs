@@ -24,7 +24,13 @@ use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
 use super::{
-    api::Bearer, error::Error, form::ARRIVES_WITHIN, head::is_head_only, images::show::handed_over, page::with_cookie, session::SignedIn,
+    api::Bearer,
+    error::Error,
+    form::ARRIVES_WITHIN,
+    head::{content_length, is_head_only},
+    images::show::handed_over,
+    page::with_cookie,
+    session::SignedIn,
 };
 use crate::{
     authorize::Actor,
@@ -510,10 +516,6 @@ fn brings_bytes(headers: &HeaderMap) -> Result<bool, Error> {
 fn media_type(headers: &HeaderMap) -> String {
     let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// A header that is a number of bytes: digits and nothing else, as far as files go.

@@ -21,7 +21,7 @@ use crate::{
         Service,
         receive_file::{self, Sent},
     },
-    web::{error::Error, images::content},
+    web::{error::Error, head::content_length, images::content},
 };
 
 /// What a file can be called.
@@ -76,8 +76,7 @@ pub async fn put(
         let sentence = "A part of a file cannot be put. Send the whole file, without a Content-Range.";
         return Err(Error::new(StatusCode::BAD_REQUEST, "content.range", "A file is sent whole", sentence));
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let sent = Sent { length, sha256: announced_digest(&request)? };
+    let sent = Sent { length: content_length(headers), sha256: announced_digest(&request)? };
     Box::pin(receive_file::run(&service, &caller.actor, *id, expected.0, sent, &mut payload)).await?;
     images::answer(&service, *id).await
 }

@@ -23,6 +23,7 @@ use crate::{
     config::Config,
     domain::upload,
     operations::{Failure, create_image::File, receive_file::read_head},
+    web::head::content_length,
 };
 
 /// What a form may hold beside the file, in bytes.
@@ -84,7 +85,7 @@ impl Form {
         let boundary = kind.as_ref().and_then(|kind| kind.get_param("boundary")).map_or(0, |boundary| boundary.as_str().len());
         Self {
             parts: Multipart::new(request.headers(), Bounded { payload, allowance: allowance.clone() }),
-            length: request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()),
+            length: content_length(request.headers()),
             boundary_fits: boundary <= MOST_BOUNDARY,
             most: config.max_upload,
             silence: config.client_silence,
