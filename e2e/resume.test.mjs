@@ -6,7 +6,7 @@ import { copyFileSync, mkdirSync, openSync, readFileSync, rmSync, statSync, trun
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import {
-  axe, create, faultsOf, fillConfiguration, fillGeneral, flash, launch, main, makeIso, mountDisk, newPage, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signIn, signedInPage, sleep, startConsole,
+  axe, create, faultsOf, fillConfiguration, fillGeneral, flash, heard, launch, main, makeIso, mountDisk, newPage, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signIn, signedInPage, sleep, startConsole,
   submitSignIn, throttle, unplug, until, waitForStatus,
 } from './support.mjs';
 
@@ -78,7 +78,7 @@ describe('uploads that cannot be lost', () => {
     await axe(page);
     await screenshot(page, 'upload-running');
     await arrived(page);
-    const steps = (await page.evaluate(() => globalThis.said)).map((words) => /(\d+) % sent/.exec(words)?.[1]).filter(Boolean).map(Number);
+    const steps = (await heard(page)).map((words) => /(\d+) % sent/.exec(words)?.[1]).filter(Boolean).map(Number);
     assert.ok(steps.length >= 2 && steps.length <= 9, `said: ${steps}`);
     steps.reduce((before, step) => { assert.ok(step >= before + 10, `said: ${steps}`); return step; }, 0);
     assert.match(await page.title(), /^progress – Images – vmimg$/);

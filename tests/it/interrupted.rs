@@ -7,16 +7,15 @@ use std::{
 
 use socket2::SockRef;
 
-use super::support::{App, Browser, Tus, fixtures::iso_of, journeys::eventually, page::part};
+use super::support::{App, Browser, Tus, fixtures::iso_of, journeys::eventually, page::part, tus::head_of_chunk};
 
 /// What a browser sends for a file, with its head.
-fn request(address: SocketAddr, path: &str, session: &str, device: &str, bytes: &[u8]) -> (String, Vec<u8>) {
+fn request(path: &str, headers: &str, bytes: &[u8]) -> (String, Vec<u8>) {
     let mut body = Vec::new();
     part(&mut body, "b", "file", Some("image.iso"), bytes);
     body.extend_from_slice(b"--b--\r\n");
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nCookie: vmimg-session={session}; vmimg-device={device}\r\n\
-         Accept: application/json\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\n{headers}Accept: application/json\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     (head, body)
@@ -24,10 +23,9 @@ fn request(address: SocketAddr, path: &str, session: &str, device: &str, bytes: 
 
 /// Sends so many bytes of the body and then closes the connection, or waits for the answer when all are sent.
 async fn send(address: SocketAddr, browser: &Browser, id: &str, bytes: Vec<u8>, until: Option<usize>) -> String {
-    let (session, device) = (browser.cookie("vmimg-session").unwrap(), browser.cookie("vmimg-device").unwrap_or_default());
-    let path = format!("/images/{id}/content");
+    let (path, headers) = (format!("/images/{id}/content"), browser.headers_at(address));
     let work = move || {
-        let (head, body) = request(address, &path, &session, &device, &bytes);
+        let (head, body) = request(&path, &headers, &bytes);
         let mut socket = TcpStream::connect(address).unwrap();
         socket.write_all(head.as_bytes()).unwrap();
         let end = until.unwrap_or(body.len());
@@ -68,11 +66,7 @@ enum Goes {
 
 /// Sends so many bytes of a chunk and goes away.
 async fn breaks_off(address: SocketAddr, browser: &Browser, id: &str, offset: usize, sent: Vec<u8>, of: usize, goes: Goes) {
-    let (session, device) = (browser.cookie("vmimg-session").unwrap(), browser.cookie("vmimg-device").unwrap_or_default());
-    let head = format!(
-        "PATCH /uploads/{id} HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\nCookie: vmimg-session={session}; vmimg-device={device}\r\n\
-         Tus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\nContent-Type: application/offset+octet-stream\r\nContent-Length: {of}\r\n\r\n"
-    );
+    let head = head_of_chunk(browser, address, id, offset, of);
     let work = move || {
         let mut socket = TcpStream::connect(address).unwrap();
         socket.write_all(head.as_bytes()).unwrap();
@@ -143,8 +137,7 @@ two_databases! {
         let (address, admin) = (running.address, app.admin());
         let bytes = iso_of("SLOW", 4_000);
         let id = app.announced(&admin, "slow", &bytes).await;
-        let (session, device) = (admin.cookie("vmimg-session").unwrap(), admin.cookie("vmimg-device").unwrap());
-        let (head, body) = request(address, &format!("/images/{id}/content"), &session, &device, &bytes);
+        let (head, body) = request(&format!("/images/{id}/content"), &admin.headers_at(address), &bytes);
         let mut socket = TcpStream::connect(address).unwrap();
         socket.write_all(head.as_bytes()).unwrap();
         socket.write_all(&body[..4_000_000]).unwrap();
@@ -166,8 +159,7 @@ two_databases! {
         let bob = app.user("bob@example.org", "administrator").await;
         let bytes = iso_of("LOST", 2_000);
         let id = app.announced(&bob, "lost right", &bytes).await;
-        let (session, device) = (bob.cookie("vmimg-session").unwrap(), bob.cookie("vmimg-device").unwrap());
-        let (head, body) = request(running.address, &format!("/images/{id}/content"), &session, &device, &bytes);
+        let (head, body) = request(&format!("/images/{id}/content"), &bob.headers_at(running.address), &bytes);
         let mut socket = TcpStream::connect(running.address).unwrap();
         socket.write_all(head.as_bytes()).unwrap();
         socket.write_all(&body[..1_000_000]).unwrap();

@@ -9,7 +9,7 @@ use std::{
 use actix_web::rt::{task::spawn_blocking, time::sleep};
 use vmimg::app::Running;
 
-use super::support::{App, Start, Tus, fixtures::iso_of, journeys::eventually, page::part};
+use super::support::{App, Start, Tus, fixtures::iso_of, journeys::eventually, page::part, tus::head_of_chunk};
 
 /// A service on a socket, with short patience.
 async fn running(start: &Start, silence: &str) -> (App, Running) {
@@ -19,12 +19,6 @@ async fn running(start: &Start, silence: &str) -> (App, Running) {
     (app, running)
 }
 
-/// Headers that say who is signed in.
-fn signed_in(app: &App, address: SocketAddr) -> String {
-    let (session, device) = (app.admin().cookie("vmimg-session").unwrap(), app.admin().cookie("vmimg-device").unwrap_or_default());
-    format!("Host: {address}\r\nOrigin: http://{address}\r\nCookie: vmimg-session={session}; vmimg-device={device}\r\n")
-}
-
 /// A connection on which an upload's head and so many bytes of its body have been sent, and the rest of the body.
 fn begin(app: &App, address: SocketAddr, id: &str, bytes: &[u8], sent: usize) -> (TcpStream, Vec<u8>) {
     let mut body = Vec::new();
@@ -32,7 +26,7 @@ fn begin(app: &App, address: SocketAddr, id: &str, bytes: &[u8], sent: usize) ->
     body.extend_from_slice(b"--b--\r\n");
     let head = format!(
         "POST /images/{id}/content HTTP/1.1\r\n{}Accept: application/json\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n\r\n",
-        signed_in(app, address),
+        app.admin().headers_at(address),
         body.len()
     );
     (sends(address, &head, &body[..sent]), body.split_off(sent))
@@ -40,13 +34,7 @@ fn begin(app: &App, address: SocketAddr, id: &str, bytes: &[u8], sent: usize) ->
 
 /// A connection on which a chunk's head and so many bytes of it have been sent.
 fn begin_chunk(app: &App, address: SocketAddr, id: &str, offset: usize, chunk: &[u8], sent: usize) -> TcpStream {
-    let head = format!(
-        "PATCH /uploads/{id} HTTP/1.1\r\n{}Tus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n\
-         Content-Type: application/offset+octet-stream\r\nContent-Length: {}\r\n\r\n",
-        signed_in(app, address),
-        chunk.len()
-    );
-    sends(address, &head, &chunk[..sent])
+    sends(address, &head_of_chunk(&app.admin(), address, id, offset, chunk.len()), &chunk[..sent])
 }
 
 fn sends(address: SocketAddr, head: &str, bytes: &[u8]) -> TcpStream {
@@ -65,6 +53,23 @@ fn open_files(with: &str) -> usize {
 
 fn status(app: &App, id: &str) -> String {
     app.text(&format!("SELECT status AS t FROM images WHERE id = '{id}'"))
+}
+
+/// An upload with this in its file's path falls silent: it holds neither file nor thread, before it is given up.
+async fn rests(app: &App, id: &str, with: &str) {
+    eventually("the file is open", async || open_files(with) == 1).await;
+    let begun = Instant::now();
+    eventually("the file is closed", async || open_files(with) == 0).await;
+    assert!(begun.elapsed() < Duration::from_secs(4) && status(app, id) == "uploading", "it rests before it ends");
+    let storage = app.storage("local").parse().unwrap();
+    assert_eq!(app.service.storages.at(storage, &app.path_of("local")).workers.busy(), 0);
+}
+
+/// The first line of an answer, and perhaps more.
+fn beginning_of_answer(mut socket: &TcpStream) -> String {
+    let mut answer = [0; 100];
+    let read = socket.read(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer[..read]).into_owned()
 }
 
 /// What is to be read until the other side ends the connection, however it does; fails if it does not for 20 seconds.
@@ -112,12 +117,7 @@ two_databases! {
         let id = client.begin(&app, "silent chunk", &bytes).await;
         client.patch(&id, 0, &bytes[..500_000]).await.expect(204);
         let socket = begin_chunk(&app, running.address, &id, 500_000, &bytes[500_000..4_000_000], 1_000_000);
-        eventually("the file is open", async || open_files(&id) == 1).await;
-        let begun = Instant::now();
-        eventually("the file is closed", async || open_files(&id) == 0).await;
-        assert!(begun.elapsed() < Duration::from_secs(4) && status(&app, &id) == "uploading", "it rests before it ends");
-        let storage = app.storage("local").parse().unwrap();
-        assert_eq!(app.service.storages.at(storage, &app.path_of("local")).workers.busy(), 0);
+        rests(&app, &id, &id).await;
         let answer = spawn_blocking(move || read_to_end(&socket)).await.unwrap();
         assert!(answer.contains("Nothing arrived for 4 seconds."), "{answer}");
         goes_on(&app, &id, &bytes, 1_500_000).await;
@@ -133,9 +133,7 @@ two_databases! {
         let rest = bytes[1_000_000..].to_vec();
         let answer = spawn_blocking(move || {
             socket.write_all(&rest).unwrap();
-            let mut answer = [0; 100];
-            let read = socket.read(&mut answer).unwrap();
-            String::from_utf8_lossy(&answer[..read]).into_owned()
+            beginning_of_answer(&socket)
         });
         let answer = answer.await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
@@ -175,12 +173,7 @@ two_databases! {
         let bytes = iso_of("SILENT", 4_000);
         let id = app.announced(&app.admin(), "silent", &bytes).await;
         let (socket, _rest) = begin(&app, running.address, &id, &bytes, 1_000_000);
-        eventually("the file is open", async || open_files(".part") == 1).await;
-        let begun = Instant::now();
-        eventually("the file is closed", async || open_files(".part") == 0).await;
-        assert!(begun.elapsed() < Duration::from_secs(4) && status(&app, &id) == "uploading", "it rests before it ends");
-        let storage = app.storage("local").parse().unwrap();
-        assert_eq!(app.service.storages.at(storage, &app.path_of("local")).workers.busy(), 0);
+        rests(&app, &id, ".part").await;
         given_up(&app, &id, "Nothing arrived for 4 seconds.").await;
         let answer = spawn_blocking(move || read_to_end(&socket)).await.unwrap();
         assert!(answer.contains("Nothing arrived for 4 seconds."), "{answer}");
@@ -194,9 +187,7 @@ two_databases! {
         eventually("the upload rests", async || app.count("uploads WHERE offset_bytes > 0") == 1 && open_files(".part") == 0).await;
         let answer = spawn_blocking(move || {
             socket.write_all(&rest).unwrap();
-            let mut answer = [0; 100];
-            let read = socket.read(&mut answer).unwrap();
-            String::from_utf8_lossy(&answer[..read]).into_owned()
+            beginning_of_answer(&socket)
         });
         let answer = answer.await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -220,9 +211,8 @@ two_databases! {
                 std::thread::sleep((begun + Duration::from_millis(100) * (step as u32 + 1)).saturating_duration_since(Instant::now()));
             }
             slowly.write_all(&flow[70 * 2_048..]).unwrap();
-            let mut answer = [0; 100];
-            let read = slowly.read(&mut answer).unwrap();
-            (read_to_end(&dripping), String::from_utf8_lossy(&answer[..read]).into_owned())
+            let answer = beginning_of_answer(&slowly);
+            (read_to_end(&dripping), answer)
         });
         given_up(&app, &drip, "Less than 10 KiB a second arrived.").await;
         let (dripping, slowly) = work.await.unwrap();
@@ -235,7 +225,7 @@ two_databases! {
         let (app, running) = running(&start, "5").await;
         let bytes = iso_of("UNREAD", 8_000);
         let id = app.image("unread", bytes.clone()).await;
-        let ask = format!("GET /images/{id}/download HTTP/1.1\r\n{}\r\n", signed_in(&app, running.address));
+        let ask = format!("GET /images/{id}/download HTTP/1.1\r\n{}\r\n", app.admin().headers_at(running.address));
         let open = |receive_buffer: usize| {
             let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
             socket.set_recv_buffer_size(receive_buffer).unwrap();
@@ -338,9 +328,7 @@ two_databases! {
         let (mut socket, rest) = begin(&app, running.address, &id, &bytes, 512);
         let answer = spawn_blocking(move || {
             socket.write_all(&rest).unwrap();
-            let mut answer = [0; 100];
-            let read = socket.read(&mut answer).unwrap();
-            String::from_utf8_lossy(&answer[..read]).into_owned()
+            beginning_of_answer(&socket)
         });
         let answer = answer.await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && begun.elapsed() < Duration::from_secs(5), "{:?} {answer}", begun.elapsed());

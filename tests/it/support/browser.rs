@@ -60,6 +60,12 @@ impl Browser {
         self.jar.borrow().get(name).cloned()
     }
 
+    /// Headers by which a request over a socket of its own is this browser's.
+    pub fn headers_at(&self, address: SocketAddr) -> String {
+        let (session, device) = (self.cookie("vmimg-session").unwrap(), self.cookie("vmimg-device").unwrap_or_default());
+        format!("Host: {address}\r\nOrigin: http://{address}\r\nCookie: vmimg-session={session}; vmimg-device={device}\r\n")
+    }
+
     /// Plants a cookie, or takes one away.
     pub fn set_cookie(&self, name: &str, value: Option<&str>) {
         match value {

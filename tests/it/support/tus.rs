@@ -1,10 +1,21 @@
 //! A client of tus 1.0.0, from a browser with its session or from a program with its token.
 
+use std::net::SocketAddr;
+
 use actix_web::http::Method;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
 use super::{Answer, App, Browser, browser::Asked, program::Program};
+
+/// The head of a chunk that a browser sends over a socket of its own, up to and with the empty line.
+pub fn head_of_chunk(browser: &Browser, address: SocketAddr, id: &str, offset: usize, length: usize) -> String {
+    format!(
+        "PATCH /uploads/{id} HTTP/1.1\r\n{}Tus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n\
+         Content-Type: application/offset+octet-stream\r\nContent-Length: {length}\r\n\r\n",
+        browser.headers_at(address)
+    )
+}
 
 /// Whoever sends.
 #[derive(Clone)]
