@@ -418,8 +418,6 @@ impl Transfer {
     pub async fn lost(mut self, detail: String) {
         if self.chunk {
             self.settle().await;
-            // Whoever ended the upload meanwhile left its bytes to this transfer, which had them. One that is under way loses nothing.
-            self.give_up().await;
         } else {
             self.end(Stopped::Interrupted, detail, true).await;
         }
