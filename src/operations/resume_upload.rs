@@ -21,6 +21,7 @@ use super::{
     Failure, Service,
     create_image::{self, Answers, File},
     receive_file::{self, pump, read_up_to},
+    stop_upload::{self, End},
     upload_image::{self, Begun, Transfer},
 };
 use crate::{
@@ -38,6 +39,7 @@ use crate::{
         upload::{self, DEAD_AFTER, NotYours, Stopped, TURN_WITHIN, Turn},
     },
     media::HEAD_BYTES,
+    meter::Ended,
     storage::{Busy, Checkpoint, Doing},
 };
 
@@ -473,14 +475,21 @@ pub(super) async fn turn(service: &Service, id: ImageId) -> Result<Busy, Failure
     }
 }
 
-/// The upload goes on with this chunk, if it still may.
+/// Why a chunk is not taken.
+enum NotTaken {
+    Refused(Failure),
+    /// The storage takes nothing, so that the upload with this fence stops.
+    ByStorage(i64, FieldError),
+}
+
+/// The upload goes on with this chunk, if it still may. One whose storage takes nothing stops, and says why.
 async fn take_turn(service: &Service, actor: &Arc<Actor>, id: ImageId, chunk: Chunk, busy: Busy) -> Result<Box<Transfer>, Failure> {
     let instance = service.instance;
     let begun = authorize::write::<right::UpdateImage, _>(&service.db, actor, id, move |tx, granted| {
         let (now, lease_until) = super::lease();
         let found = match find(tx.conn(), granted.on()) {
             Ok(found) => found,
-            Err(gone) => return Ok(Err(gone)),
+            Err(gone) => return Ok(Err(NotTaken::Refused(gone))),
         };
         granted.also::<right::CreateImage>(tx.conn(), found.storage.id)?;
         // Storage before image, as everybody takes them.
@@ -492,23 +501,27 @@ async fn take_turn(service: &Service, actor: &Arc<Actor>, id: ImageId, chunk: Ch
         // Once more, now that nobody else can change them.
         let found = match find(tx.conn(), granted.on()) {
             Ok(found) => found,
-            Err(gone) => return Ok(Err(gone)),
+            Err(gone) => return Ok(Err(NotTaken::Refused(gone))),
         };
         let upload = match check_chunk(&found, granted.actor(), &chunk, now) {
             Ok(upload) => upload,
-            Err(refused) => return Ok(Err(refused)),
+            Err(refused) => return Ok(Err(NotTaken::Refused(refused))),
         };
         let declared = upload.declared();
+        let room = if from_the_start {
+            // What is promised to this image does not stand in its own way.
+            let others = storages::promised_on(tx.conn(), found.storage.id)?.saturating_sub(images::reserved(tx.conn(), id)?);
+            creation::may_take(&found.storage.place(others), Some(declared))
+        } else {
+            creation::may_take(&found.storage.place(0), None)
+        };
+        if let Err(reason) = room {
+            return Ok(Err(NotTaken::ByStorage(upload.fence, create_image::storage_fault("file", &found.storage, &reason))));
+        }
         let (from, promised) = if from_the_start {
-            images::set_reserved(tx, id, 0)?;
-            let promised = storages::promised_on(tx.conn(), found.storage.id)?;
-            if let Err(reason) = creation::may_take(&found.storage.place(promised), Some(declared)) {
-                return Err(create_image::storage_fault("file", &found.storage, &reason).into());
-            }
             images::set_reserved(tx, id, declared)?;
             (None, declared)
         } else {
-            create_image::check_health(&found.storage)?;
             let hash_state = uploads::hash_state(tx.conn(), id)?.unwrap_or_default();
             let left = images::reserved(tx.conn(), id)?;
             let promised = if left == 0 { 0 } else { declared };
@@ -523,8 +536,17 @@ async fn take_turn(service: &Service, actor: &Arc<Actor>, id: ImageId, chunk: Ch
         let (storage, counts) = (found.storage.clone(), chunk.checksum.is_none());
         Ok(Ok(Begun { image: id, storage, fence, declared, exact: true, chunk: true, counts, sha256: None, promised, from }))
     })
-    .await??;
-    Transfer::open(service, actor, busy, begun).await
+    .await?;
+    match begun {
+        Ok(begun) => Transfer::open(service, actor, busy, begun).await,
+        Err(NotTaken::Refused(refused)) => Err(refused),
+        Err(NotTaken::ByStorage(fence, fault)) => {
+            drop(busy);
+            let end = End::of(Stopped::StorageFailed, Ended::Failed, fault.message.clone());
+            stop_upload::run(service, id, fence, end, actor.author()).await?;
+            Err(fault.into())
+        }
+    }
 }
 
 /// Chunks that follow one another are no news; that an upload begins, goes on, or goes on from elsewhere, is.

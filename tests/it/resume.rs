@@ -151,6 +151,33 @@ two_databases! {
         assert!(lines.iter().any(|line| line.starts_with("Ada continue_upload done resume")), "{lines:?}");
     }
 
+    async fn an_upload_that_its_storage_takes_nothing_of_says_so_and_goes_on_when_it_can(start: Start) {
+        let app = start.ready().await;
+        let client = Tus::from(app.admin());
+        let bytes = iso_of("STOP", 500);
+        let full = |app: &App| app.sql("UPDATE storages SET free_bytes = 0");
+        let words = "The storage could not take the file. “local”:";
+        for (name, from) in [("first", 0), ("middle", 500_000)] {
+            let id = client.begin(&app, name, &bytes).await;
+            if from > 0 {
+                client.patch(&id, 0, &bytes[..from]).await.expect(204);
+            }
+            full(&app);
+            client.patch(&id, from, &bytes[from..]).await.refused(507, "storage.full");
+            assert_eq!((status(&app, &id), stopped(&app, &id)), ("pending".to_owned(), "storage_failed".to_owned()));
+            app.admin().open(&format!("/images/{id}")).await.expect("Pending").expect(words);
+            // Told once, however often it is tried.
+            client.patch(&id, from, &bytes[from..]).await.refused(507, "storage.full");
+            let told = format!("stop_upload failed {name}");
+            assert_eq!(app.events().iter().filter(|line| line.contains(&told)).count(), 1);
+            vmimg::jobs::watch_storages(&app.service).await.unwrap();
+            assert_eq!(client.offset(&id).await, from);
+            client.patch(&id, from, &bytes[from..]).await.expect(204);
+            assert_eq!(std::fs::read(app.file_of(&id)).unwrap(), bytes);
+            assert_eq!(reserved(&app), 0);
+        }
+    }
+
     async fn what_nobody_goes_on_with_is_dropped_in_time(start: Start) {
         let app = start.ready().await;
         let client = Tus::from(app.admin());
