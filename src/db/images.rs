@@ -167,6 +167,19 @@ pub fn unfinished(conn: &mut Conn, device: &str, own: bool, most: i64) -> DbResu
     Ok(found.into_iter().map(|(image, storage, upload)| Found { image, storage, upload: Some(upload) }).collect())
 }
 
+/// Complete images of exactly this size, newest first.
+pub fn of_size(conn: &mut Conn, bytes: u64, most: i64) -> DbResult<Vec<Found>> {
+    let complete = images::size_bytes.eq(signed(bytes)).and(images::status.eq(Stored::Available.as_str()));
+    let found: Vec<(Image, Storage)> = images::table
+        .inner_join(storages::table)
+        .filter(complete)
+        .order((images::size_bytes, images::id.desc()))
+        .limit(most)
+        .select((Image::as_select(), Storage::as_select()))
+        .load(conn)?;
+    Ok(found.into_iter().map(|(image, storage)| Found { image, storage, upload: None }).collect())
+}
+
 /// The image that holds a name on a storage.
 pub fn holder_of_name(conn: &mut Conn, storage: StorageId, name_key: &str) -> DbResult<Option<ImageId>> {
     let same = images::storage_id.eq(storage.to_string()).and(images::name_key.eq(name_key));

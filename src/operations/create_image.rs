@@ -255,9 +255,9 @@ pub fn label_words(label: &Label) -> String {
 }
 
 /// Looks at a chosen file before anything else of it is sent.
-pub async fn preflight(service: &Service, actor: &Arc<Actor>, id: DraftId, storage: String, file: File) -> Result<String, Failure> {
+pub async fn preflight(service: &Service, actor: &Arc<Actor>, id: DraftId, storage: String, file: &File) -> Result<Label, Failure> {
     let most = service.config.max_upload;
-    let label = check_file(&file, most)?;
+    let label = check_file(file, most)?;
     let bytes = file.bytes;
     authorize::look(&service.db, actor, move |conn, viewer| {
         let wizard = find(conn, id, viewer.actor())?;
@@ -272,7 +272,7 @@ pub async fn preflight(service: &Service, actor: &Arc<Actor>, id: DraftId, stora
         Ok(())
     })
     .await?;
-    Ok(label_words(&label))
+    Ok(label)
 }
 
 /// Makes the image of a wizard: Pending, its space reserved, waiting for this device to send. A wizard makes one image: asked again it

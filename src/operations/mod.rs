@@ -23,6 +23,7 @@ pub mod readiness;
 pub mod receive_file;
 pub mod remove_storage;
 pub mod resume_upload;
+pub mod same_content;
 pub mod seed;
 pub mod set_up;
 pub mod sign_in;

@@ -164,19 +164,16 @@ impl Directory {
     /// # Errors
     /// As [`Directory::open_part`], but for the lock, which it does not take.
     pub fn read_part(&self, image: ImageId, offset: u64, most: usize) -> Result<Vec<u8>, StorageError> {
-        use std::os::unix::fs::FileExt;
         let file = single(self.open()?.folder(STAGING)?.open(&part_name(image), OFlags::RDONLY)?)?;
-        let (mut bytes, mut done) = (vec![0; most], 0);
-        while done < most {
-            match file.read_at(&mut bytes[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(StorageError::Io { what: "read the file", source }),
-            }
-        }
-        bytes.truncate(done);
-        Ok(bytes)
+        read_up_to(&file, offset, most)
+    }
+
+    /// Reads the first bytes of an image's file: up to `most`, fewer only at its end.
+    ///
+    /// # Errors
+    /// As [`Directory::open_file`].
+    pub fn read_beginning(&self, image: ImageId, most: usize) -> Result<Vec<u8>, StorageError> {
+        read_up_to(&self.open_file(image)?, 0, most)
     }
 
     /// Removes an image's file, manifest and part, durably. Removing what is not there succeeds.
@@ -308,6 +305,21 @@ impl Directory {
         marker::require(&root, self.id)?;
         Ok(root)
     }
+}
+
+fn read_up_to(file: &File, offset: u64, most: usize) -> Result<Vec<u8>, StorageError> {
+    use std::os::unix::fs::FileExt;
+    let (mut bytes, mut done) = (vec![0; most], 0);
+    while done < most {
+        match file.read_at(&mut bytes[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(source) => return Err(StorageError::Io { what: "read the file", source }),
+        }
+    }
+    bytes.truncate(done);
+    Ok(bytes)
 }
 
 pub(super) fn file_name(image: ImageId) -> String {

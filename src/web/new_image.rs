@@ -16,7 +16,7 @@ use super::{
     error::Error,
     form::Fields,
     images::{
-        content::{faults_json, read_head, receive},
+        content::{faults_json, looked_json, read_head, receive},
         file_form::Form,
         show::name_of,
     },
@@ -381,8 +381,8 @@ pub async fn preflight(
     payload: Payload,
 ) -> Result<HttpResponse, Error> {
     let (file, query) = read_head(&request, payload).await?;
-    Ok(match create_image::preflight(&service, &me.actor, *id, query.one("storage")?.to_owned(), file).await {
-        Ok(label) => HttpResponse::Ok().json(serde_json::json!({ "ok": true, "label": label })),
+    Ok(match create_image::preflight(&service, &me.actor, *id, query.one("storage")?.to_owned(), &file).await {
+        Ok(label) => looked_json(&service, &me.actor, &file, &label).await?,
         Err(Failure::Invalid(faults)) => faults_json(StatusCode::OK, &faults),
         Err(other) => return Err(other.into()),
     })

@@ -81,6 +81,35 @@ two_databases! {
         assert_eq!((app.rows(), app.files()), before);
     }
 
+    async fn a_look_tells_of_an_image_that_begins_alike_and_has_the_same_size(start: Start) {
+        let app = start.ready().await;
+        let (bytes, draft) = (iso_of("TWIN", 700), begin(&app, "twin").await);
+        let url = format!("/images/new/{draft}/preflight");
+        let told = async |bytes: &[u8]| {
+            let answer = look(&app.admin(), &url, "twin.iso", bytes, "").await.expect(200).json();
+            assert_eq!(answer["ok"], true);
+            answer["warnings"].as_array().unwrap().clone()
+        };
+        assert!(told(&bytes).await.is_empty());
+        let id = app.image("first", bytes.clone()).await;
+        let warnings = told(&bytes).await;
+        assert_eq!(warnings[0]["href"], format!("/images/{id}"));
+        assert!(warnings[0]["message"].as_str().unwrap().contains("“first” on “local” has the same size"), "{warnings:?}");
+        assert_eq!(warnings.len(), 1);
+        // The page of an image that waits for its file says the same.
+        let pending = app.pending("second").await;
+        let answer = look(&app.admin(), &format!("/images/{pending}/preflight"), "twin.iso", &bytes, "").await.expect(200).json();
+        assert_eq!(answer["warnings"][0]["href"], format!("/images/{id}"));
+        // Not of one that is as long and begins otherwise, nor of one that is longer.
+        assert!(told(&iso_of("OTHER", 700)).await.is_empty());
+        assert!(told(&iso_of("TWIN", 701)).await.is_empty());
+        // What is not there cannot be compared; nor is it a reason to refuse.
+        let (file, away) = (app.file_of(&id), app.path_of("local").join("away"));
+        std::fs::rename(&file, &away).unwrap();
+        assert!(told(&bytes).await.is_empty());
+        std::fs::rename(&away, &file).unwrap();
+    }
+
     async fn a_look_wants_the_size_and_the_whole_head(start: Start) {
         let app = start.ready().await;
         let draft = begin(&app, "odd").await;

@@ -23,11 +23,11 @@ use crate::{
         upload::{self, Stopped},
         version::Expected,
     },
-    media::HEAD_BYTES,
+    media::{HEAD_BYTES, Label},
     operations::{
         Failure, Service,
         create_image::{self, File},
-        download_image, find_image, receive_file, upload_image,
+        download_image, find_image, receive_file, same_content, upload_image,
     },
     secret,
     storage::{Buffer, Sender, StorageError},
@@ -73,6 +73,16 @@ pub fn faults_json(status: StatusCode, faults: &[FieldError]) -> HttpResponse {
     HttpResponse::build(status).json(serde_json::json!({ "ok": false, "errors": faults }))
 }
 
+/// What a file is that may be sent, for a script; with a link to the image that seems to have the same content.
+pub async fn looked_json(service: &Service, actor: &Arc<Actor>, file: &File, label: &Label) -> Result<HttpResponse, Error> {
+    let same = same_content::find(service, actor, file).await?;
+    let warnings: Vec<_> = same
+        .iter()
+        .map(|found| serde_json::json!({ "message": same_content::words(found), "href": format!("/images/{}", found.image.id) }))
+        .collect();
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "ok": true, "label": create_image::label_words(label), "warnings": warnings })))
+}
+
 /// `POST /images/{id}/preflight`: may this file be sent for this image?
 pub async fn preflight(
     request: HttpRequest,
@@ -95,7 +105,7 @@ pub async fn preflight(
     })
     .await;
     Ok(match checked {
-        Ok(()) => HttpResponse::Ok().json(serde_json::json!({ "ok": true, "label": create_image::label_words(&label) })),
+        Ok(()) => looked_json(&service, &me.actor, &file, &label).await?,
         Err(Failure::Invalid(faults)) => faults_json(StatusCode::OK, &faults),
         Err(Failure::Refused(refusal)) => faults_json(StatusCode::OK, &[FieldError::new("file", refusal.code, refusal.sentence)]),
         Err(other) => return Err(other.into()),
