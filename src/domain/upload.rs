@@ -9,7 +9,7 @@ pub const LEASE: Duration = Duration::from_secs(60);
 /// After this much silence the file handle is closed until the next byte.
 pub const REST_AFTER: Duration = Duration::from_secs(3);
 /// The same before the first pause of a transfer. Later pauses may be longer, so that a client that drips costs no flush a second.
-pub const FIRST_REST_AFTER: Duration = Duration::from_secs(1);
+pub const FIRST_REST_AFTER: Duration = Duration::from_millis(250);
 /// A sender that has been silent for so long is taken for dead when the same device asks to go on.
 pub const DEAD_AFTER: Duration = Duration::from_millis(1_500);
 /// How long a request to go on waits for the one before it to end.

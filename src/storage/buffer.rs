@@ -6,7 +6,10 @@
 
 use memmap2::MmapMut;
 
-/// A buffer that is mapped when its first byte arrives.
+/// Up to so many bytes a buffer is no page but a piece of the heap: thousands of clients stop after their first packet.
+const SMALL: usize = 1024;
+
+/// A buffer that is mapped when more than a few bytes arrive.
 #[derive(Debug, Default)]
 pub struct Buffer {
     room: Room,
@@ -16,7 +19,7 @@ pub struct Buffer {
 #[derive(Debug)]
 enum Room {
     Pages(MmapMut),
-    /// Where the system maps no more pages: a process has only so many ranges.
+    /// The first few bytes; and where the system maps no more pages: a process has only so many ranges.
     Heap(Vec<u8>),
 }
 
@@ -28,6 +31,9 @@ impl Default for Room {
 
 impl Room {
     fn of(capacity: usize) -> Self {
+        if capacity <= SMALL {
+            return Self::Heap(vec![0; capacity]);
+        }
         MmapMut::map_anon(capacity).map_or_else(|_| Self::Heap(vec![0; capacity]), Self::Pages)
     }
 
@@ -47,11 +53,12 @@ impl Room {
 }
 
 impl Buffer {
-    /// Adds `bytes`. The buffer then has room for `capacity` bytes, or for what is in it where that is more.
+    /// Adds `bytes`. Once they are more than a few, the buffer has room for `capacity` bytes, or for what is in it where that is more.
     pub fn append(&mut self, bytes: &[u8], capacity: usize) {
         let filled = self.filled + bytes.len();
         if filled > self.capacity() {
-            let mut room = Room::of(capacity.max(filled));
+            let few = filled.next_power_of_two();
+            let mut room = Room::of(if few <= SMALL { few } else { capacity.max(filled) });
             room.all_mut()[..self.filled].copy_from_slice(self.as_ref());
             self.room = room;
         }
@@ -92,18 +99,22 @@ mod tests {
 
     #[test]
     fn a_buffer_holds_what_was_added_to_it_and_grows_when_it_must() {
+        let most = 8 * SMALL;
         let mut buffer = Buffer::default();
         assert_eq!((buffer.as_ref(), buffer.capacity(), buffer.is_empty()), (&b""[..], 0, true));
-        buffer.append(b"", 8);
+        buffer.append(b"", most);
         assert_eq!(buffer.capacity(), 0);
-        buffer.append(b"abc", 8);
-        buffer.append(b"def", 8);
-        assert_eq!((buffer.as_ref(), buffer.len(), buffer.capacity()), (&b"abcdef"[..], 6, 8));
-        buffer.append(b"ghi", 8);
-        assert_eq!((buffer.as_ref(), buffer.capacity()), (&b"abcdefghi"[..], 9));
-        buffer.append(b"j", 4096);
+        buffer.append(b"abc", most);
+        buffer.append(b"de", most);
+        assert_eq!((buffer.as_ref(), buffer.len(), buffer.capacity()), (&b"abcde"[..], 5, 8));
+        let many = vec![b'f'; SMALL];
+        buffer.append(&many, most);
+        assert_eq!((&buffer.as_ref()[..6], buffer.len(), buffer.capacity()), (&b"abcdef"[..], 5 + SMALL, most));
+        assert!(matches!(buffer.room, Room::Pages(_)));
+        buffer.append(&vec![b'g'; most], most);
+        assert_eq!((buffer.as_ref()[5 + SMALL], buffer.capacity()), (b'g', 5 + SMALL + most));
         buffer.clear();
-        buffer.append(b"x", 8);
-        assert_eq!((buffer.as_ref(), buffer.capacity()), (&b"x"[..], 4096));
+        buffer.append(b"x", most);
+        assert_eq!((buffer.as_ref(), buffer.capacity()), (&b"x"[..], 5 + SMALL + most));
     }
 }

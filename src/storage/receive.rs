@@ -224,7 +224,7 @@ impl Receiver {
             Hand::Resting
         });
         let checkpoint = checkpoint.await?;
-        (self.buffer, self.in_flight, self.wide) = (Buffer::default(), Arc::default(), None);
+        self.wide = None;
         Ok(checkpoint)
     }
 
@@ -327,6 +327,8 @@ impl Receiver {
         self.file = match self.file.take(&self.workers).await? {
             None => Hand::Resting,
             Some(mut writer) => {
+                // Both are empty now, and others may wait to be flushed before.
+                (self.buffer, self.in_flight) = Default::default();
                 let settle = move || {
                     writer.sync()?;
                     Ok(then(writer))

@@ -151,12 +151,14 @@ fn memory_ends_at_two_buffers() {
     on_tokio(async {
         let mut receiver = begin(&storage, ImageId::new(), None, 1 << 30).await;
         receiver.push(Bytes::from(vec![0; 512])).await.unwrap();
+        assert_eq!(receiver.buffered(), 512);
+        receiver.push(Bytes::from(vec![0; 1_536])).await.unwrap();
         // Of which the system gives only what is filled.
         assert_eq!(receiver.buffered(), BUFFER_BYTES);
         let piece = Bytes::from(source(70_001));
         for piece_number in 0..100 {
             receiver.push(piece.clone()).await.unwrap();
-            let most = if 512 + 70_001 * (piece_number + 1) >= 4 << 20 { WIDE_BUFFER_BYTES } else { BUFFER_BYTES };
+            let most = if 2_048 + 70_001 * (piece_number + 1) >= 4 << 20 { WIDE_BUFFER_BYTES } else { BUFFER_BYTES };
             assert!(receiver.buffered() <= 2 * most, "{}", receiver.buffered());
         }
     });
