@@ -17,6 +17,7 @@ mod download;
 mod edit;
 mod events;
 mod files;
+mod foreseen;
 mod headers;
 mod health;
 mod interrupted;

@@ -88,20 +88,20 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A body in pieces that breaks off, or never goes on.
-struct Body {
+pub(super) struct Body {
     pieces: Vec<Bytes>,
     then: Then,
 }
 
 #[derive(Clone, Copy)]
-enum Then {
+pub(super) enum Then {
     Ends,
     Breaks,
     Hangs,
 }
 
 impl Body {
-    fn new(bytes: &[u8], then: Then) -> Self {
+    pub(super) fn new(bytes: &[u8], then: Then) -> Self {
         Self { pieces: bytes.chunks(30_000).rev().map(Bytes::copy_from_slice).collect(), then }
     }
 }
@@ -296,21 +296,21 @@ fn is<T>(done: &Result<T, Failure>, code: &str) -> bool {
     matches!(done, Err(failed) if failed.code() == Some(code))
 }
 
+/// The administrator at one of her devices.
+pub(super) fn actor(app: &App, device: &str) -> Arc<Actor> {
+    Arc::new(Actor {
+        user: app.text("SELECT id AS t FROM users WHERE email = 'ada@example.org'").parse().unwrap(),
+        name: "Ada".to_owned(),
+        device: device.to_owned(),
+        credential: Credential::Session(app.text("SELECT token_hash AS t FROM sessions ORDER BY created_at LIMIT 1")),
+        address: String::new(),
+        request_id: String::new(),
+    })
+}
+
 async fn schedule(start: &Start, app: &App, number: u32, sectors: u32, steps: &[Step]) -> Result<(), TestCaseError> {
     let file = iso_of(&format!("MACHINE {number}"), sectors);
-    let user = app.text("SELECT id AS t FROM users WHERE email = 'ada@example.org'").parse().unwrap();
-    let session = app.text("SELECT token_hash AS t FROM sessions ORDER BY created_at LIMIT 1");
-    let actor = |device: &str| {
-        Arc::new(Actor {
-            user,
-            name: "Ada".to_owned(),
-            device: device.to_owned(),
-            credential: Credential::Session(session.clone()),
-            address: String::new(),
-            request_id: String::new(),
-        })
-    };
-    let (sender, other) = (actor("one"), actor("other"));
+    let (sender, other) = (actor(app, "one"), actor(app, "other"));
     let answers = Answers {
         name: format!("machine {number}"),
         kind: "installation".to_owned(),
