@@ -8,8 +8,9 @@ MAKEFLAGS += --no-print-directory
 
 export CARGO_TERM_COLOR ?= always
 
+RELEASE = $(abspath $(or $(CARGO_TARGET_DIR),target))/release/vmimg
 # A test that is a program of its own, on the release binary.
-RELEASE_TEST = VMIMG_BINARY="$$(realpath "$${CARGO_TARGET_DIR:-target}")/release/vmimg" cargo test --locked --test
+RELEASE_TEST = VMIMG_BINARY="$(RELEASE)" cargo test --locked --test
 
 .PHONY: help test checks dev fix lint unit docs build kills kills-run faults power power-run e2e e2e-run acceptance acceptance-run screenshots bench fuzz audit clean-tools
 
@@ -20,8 +21,10 @@ test: ## Install and start what the tests need, then run every check there is
 	@tests/tools/setup
 	@tests/tools/postgres with $(MAKE) checks
 
-# What `make test` runs once the tools are there and a PostgreSQL answers at $VMIMG_TEST_POSTGRES.
-checks: lint unit docs build kills-run power-run e2e-run
+# What `make test` runs once the tools are there and a PostgreSQL answers at $VMIMG_TEST_POSTGRES. All that starts the program starts the
+# one that is released, which is also the faster one.
+checks: export VMIMG_BINARY = $(RELEASE)
+checks: lint build unit docs kills-run power-run e2e-run
 
 dev: ## Run the console with debug log, its state in ./vmimg-data
 	@VMIMG_LOG="$${VMIMG_LOG:-info,vmimg=debug}" cargo run -- serve
@@ -38,7 +41,7 @@ lint: ## Formatting and clippy, with warnings denied
 unit: ## Unit and integration tests on both databases (needs $VMIMG_TEST_POSTGRES; see tests/tools/postgres)
 	@: "$${VMIMG_TEST_POSTGRES:?names no PostgreSQL: run 'make test', or 'tests/tools/postgres with make unit'}"
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	    cargo nextest run --locked --run-ignored all --no-tests fail; \
+	    cargo nextest run --locked --run-ignored all --no-tests fail --test-threads $$(( $$(nproc) + 1 )); \
 	else \
 	    cargo test --locked --lib --bins --tests -- --include-ignored; \
 	fi

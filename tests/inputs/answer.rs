@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use memchr::memmem;
 use scraper::{ElementRef, Html, Selector};
 
 /// An answer. Status 0 means that the connection ended without one.
@@ -108,7 +109,7 @@ pub fn read(stream: &mut TcpStream, head_only: bool, within: Duration) -> Answer
         }
     };
     let head = loop {
-        if let Some(at) = find(&bytes, b"\r\n\r\n") {
+        if let Some(at) = memmem::find(&bytes, b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
             bytes.drain(..at + 4);
             if head.starts_with("HTTP/1.1 100") {
@@ -175,7 +176,7 @@ pub fn read_rest(stream: &mut TcpStream, answer: &mut Answer, within: Duration) 
 fn unchunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
-        let line = find(&bytes[at..], b"\r\n")?;
+        let line = memmem::find(&bytes[at..], b"\r\n")?;
         let length = usize::from_str_radix(std::str::from_utf8(&bytes[at..at + line]).ok()?.trim(), 16).ok()?;
         at += line + 2;
         if bytes.len() < at + length + 2 {
@@ -187,8 +188,4 @@ fn unchunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
             return Some((body, at));
         }
     }
-}
-
-fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
 }

@@ -38,7 +38,7 @@ fn raw(text: impl Into<Vec<u8>>) -> Act {
 }
 
 fn replaced(bytes: &[u8], what: &[u8], with: &[u8]) -> Vec<u8> {
-    match bytes.windows(what.len()).position(|window| window == what) {
+    match memchr::memmem::find(bytes, what) {
         Some(at) => [&bytes[..at], with, &replaced(&bytes[at + what.len()..], what, with)].concat(),
         None => bytes.to_vec(),
     }

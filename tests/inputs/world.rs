@@ -168,7 +168,7 @@ impl World {
             (server, name)
         });
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vmimg"));
+        let mut command = Command::new(std::env::var_os("VMIMG_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_vmimg").into()));
         command.arg("serve").current_dir(dir.path()).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", dir.path()).env("VMIMG_DATA_DIR", &data).env("VMIMG_LISTEN", "127.0.0.1:0").env("NO_COLOR", "1");
         command.env("VMIMG_STORAGE_ROOTS", dir.path().join("media")).env("VMIMG_LOG", "info").env("VMIMG_MAX_UPLOAD", "1 PiB");

@@ -37,6 +37,7 @@ fn with_settings<'command>(command: &'command mut Command, folder: &Path) -> &'c
         .env("VMIMG_STORAGE_ROOTS", folder)
         .env("VMIMG_LISTEN", "127.0.0.1:0")
         .env_remove("VMIMG_DATABASE_URL")
+        .env_remove("VMIMG_BINARY")
 }
 
 #[track_caller]
