@@ -1,10 +1,10 @@
 // Uploads through proxies: nginx with its default limit of 1 MiB; nginx, haproxy and Caddy with the settings of docs/proxies.md, and with a
-// service behind them that is away.
+// service behind them that is away; and something on the way that cuts every connection in the middle.
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
-  PROXIES, axe, launch, main, makeIso, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signedInPage, startConsole, startProxy, throttle,
+  PROXIES, axe, launch, main, makeIso, noCspViolations, onlyTablesScroll, screenshot, sha256sum, signedInPage, startConsole, startLine, startProxy, throttle,
 } from './support.mjs';
 
 const MIB = 2 ** 20;
@@ -62,6 +62,17 @@ describe('behind a proxy', () => {
       assert.ok(pieces.filter(({ status }) => status === 204).length >= 16);
       await page.context().close();
     } finally { await proxy.stop(); }
+  });
+
+  test('F-37: what cuts every connection before its piece is through is got past, without longer and longer pauses', async () => {
+    const line = await startLine(server, 3_000);
+    try {
+      const { page, pieces } = await begin(line, 'cut', 2 * MIB);
+      await arrived(page);
+      // The browser itself sends a request again that was cut off; by then the service is further.
+      assert.ok(pieces.some(({ status }) => status === 409), JSON.stringify(pieces));
+      await page.context().close();
+    } finally { await line.stop(); }
   });
 
   for (const program of PROXIES) {

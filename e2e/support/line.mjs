@@ -1,8 +1,8 @@
 // The line between clients and a server: it can be cut, and counts what each machine sends through it.
 import { connect, createServer } from 'node:net';
 
-/** @param {{url: string}} server */
-export async function startLine(server) {
+/** @param {{url: string}} server @param {number} [lasts] milliseconds after which each connection is cut, whatever goes through it */
+export async function startLine(server, lasts) {
   const { hostname, port } = new URL(server.url);
   /** Open connections, and the bytes of closed ones, by the address they come from. @type {Map<import('node:net').Socket, string>} */
   const open = new Map();
@@ -17,6 +17,7 @@ export async function startLine(server) {
     near.once('close', () => { open.delete(near); closed.set(from, (closed.get(from) ?? 0) + near.bytesRead); far.destroy(); });
     far.once('close', () => near.destroy());
     for (const end of [near, far]) { end.setNoDelay(true); end.on('error', () => {}); }
+    if (lasts) { const end = setTimeout(() => near.resetAndDestroy(), lasts); near.once('close', () => clearTimeout(end)); }
     near.pipe(far).pipe(near);
   });
   await new Promise((resolve) => { listener.listen(0, '127.0.0.1', resolve); });

@@ -58,6 +58,7 @@ export class Sending {
 
   /** The file is the one that was begun with. */ #proved = false;
   /** Bytes that were handed out from here: the service may have them though its answer was lost. */ #handed = 0;
+  /** The furthest that the service is known to have come. */ #reached = 0;
   #tries = 0;
   #cuts = 0;
   #stop = new AbortController();
@@ -182,6 +183,8 @@ export class Sending {
 
   /** @param {number | null} offset */
   #at(offset) {
+    // Whoever gets further need not wait longer each time, however often a piece is cut off.
+    if (offset !== null && offset > this.#reached) { this.#reached = offset; this.#tries = 0; }
     this.offset = offset;
     this.sent = offset ?? this.sent;
   }
@@ -209,7 +212,9 @@ export class Sending {
     }
     if (verdict === 'limit' || verdict === 'gateway' || verdict === 'stall') this.pace.failed(verdict, piece.size, answer.status);
     // A limit that is met with a closed connection looks like a cut: told from a bad line by the service being there right after it.
-    if (verdict === 'lost' && await this.#isThere(signal) && ++this.#cuts > 1) this.pace.failed('cut', piece.size, 0);
+    // Or the browser itself sent the piece again, and the service had a part of it by then.
+    const isCut = verdict === 'offset' ? (answer.offset ?? 0) > at : verdict === 'lost' && await this.#isThere(signal);
+    if (isCut && ++this.#cuts > 1) this.pace.failed('cut', piece.size, 0);
     return this.#otherwise(answer, signal);
   }
 
