@@ -60,9 +60,10 @@ describe('hostile names and other sites', () => {
       const before = counts();
       const target = `${server.url}/images/new/01900000-0000-7000-8000-000000000000/create`;
       const { page, answers, context } = await visit(host, `
-        <form id="upload" method="post" enctype="multipart/form-data" action="${target}" target="frame"><input type="file" name="file"><input name="name" value="x"></form>
-        <form id="cluster" method="post" action="${server.url}/clusters/new" target="frame"><input name="name" value="evil"></form>
-        <form id="text" method="post" enctype="text/plain" action="${server.url}/clusters/new" target="frame"><input name="name" value="evil"></form><iframe name="frame"></iframe>`);
+        <form id="upload" method="post" enctype="multipart/form-data" action="${target}" target="upload-answer"><input type="file" name="file"><input name="name" value="x"></form>
+        <form id="cluster" method="post" action="${server.url}/clusters/new" target="cluster-answer"><input name="name" value="evil"></form>
+        <form id="text" method="post" enctype="text/plain" action="${server.url}/clusters/new" target="text-answer"><input name="name" value="evil"></form>
+        <iframe name="upload-answer"></iframe><iframe name="cluster-answer"></iframe><iframe name="text-answer"></iframe>`);
       await page.setInputFiles('#upload [type=file]', { name: 'x.iso', mimeType: 'application/octet-stream', buffer: Buffer.alloc(100_000) });
       for (const id of ['upload', 'cluster', 'text']) {
         const seen = answers.length;
