@@ -666,11 +666,12 @@ impl Transfer {
             Ok((Some(found), _)) if found.image.status == Stored::Available => drop(self.receiver.take()),
             Ok((_, Some(theirs))) if theirs.stopped().is_none() || theirs.expires_at().is_some() => {
                 drop(self.receiver.take());
-                return Failure::refused_at(
-                    theirs.kept(),
-                    "upload.superseded",
-                    "Another request goes on with this upload. Ask how far it has come.",
-                );
+                let sentence = match theirs.stopped() {
+                    None => "Another request goes on with this upload. Ask how far it has come.".to_owned(),
+                    // Such as the removal of its storage, which keeps what is there.
+                    Some(why) => format!("{} {} of it are kept.", why.words(), size::words(theirs.kept())),
+                };
+                return Failure::refused_at(theirs.kept(), "upload.superseded", sentence);
             }
             // Unknown: a comparison of the storage with the records decides.
             Err(_) => {
