@@ -507,24 +507,24 @@ async fn take_turn(service: &Service, actor: &Arc<Actor>, id: ImageId, chunk: Ch
             Ok(upload) => upload,
             Err(refused) => return Ok(Err(NotTaken::Refused(refused))),
         };
-        let declared = upload.declared();
+        let (declared, reserved) = (upload.declared(), images::reserved(tx.conn(), id)?);
         let room = if from_the_start {
             // What is promised to this image does not stand in its own way.
-            let others = storages::promised_on(tx.conn(), found.storage.id)?.saturating_sub(images::reserved(tx.conn(), id)?);
+            let others = storages::promised_on(tx.conn(), found.storage.id)?.saturating_sub(reserved);
             creation::may_take(&found.storage.place(others), Some(declared))
+                .map_err(|reason| create_image::storage_fault("file", &found.storage, &reason))
         } else {
-            creation::may_take(&found.storage.place(0), None)
+            create_image::check_health(&found.storage)
         };
-        if let Err(reason) = room {
-            return Ok(Err(NotTaken::ByStorage(upload.fence, create_image::storage_fault("file", &found.storage, &reason))));
+        if let Err(fault) = room {
+            return Ok(Err(NotTaken::ByStorage(upload.fence, fault)));
         }
         let (from, promised) = if from_the_start {
             images::set_reserved(tx, id, declared)?;
             (None, declared)
         } else {
             let hash_state = uploads::hash_state(tx.conn(), id)?.unwrap_or_default();
-            let left = images::reserved(tx.conn(), id)?;
-            let promised = if left == 0 { 0 } else { declared };
+            let promised = if reserved == 0 { 0 } else { declared };
             (Some(Checkpoint { offset: chunk.offset, hash_state }), promised)
         };
         let sender = upload_image::sender(granted.actor(), instance, lease_until);

@@ -34,7 +34,7 @@ pub async fn find(service: &Service, actor: &Arc<Actor>, file: &File) -> Result<
     let first_same = async {
         for found in alike.into_iter().filter(|found| found.shown() == Shown::Available) {
             let (image, most) = (found.image.id, file.head.len());
-            let beginning = service.handle(&found.storage).run_within(WITHIN, move |directory| directory.read_beginning(image, most)).await;
+            let beginning = service.handle(&found.storage).run(move |directory| directory.read_beginning(image, most)).await;
             if beginning.is_ok_and(|beginning| beginning == file.head) {
                 return Some(found);
             }

@@ -1,7 +1,8 @@
 //! Bad inputs: everything that a client can send and should not. Each named case of RELIABILITY.md section 4 is one row or several of a
-//! table: what is sent, the answer, and what may be left behind. The real program (`VMIMG_BINARY`, or the one that cargo built beside this)
-//! runs as a process of its own, once over SQLite and once over PostgreSQL (`VMIMG_TEST_POSTGRES` names a server). After every row the service is looked at: rows of every table, files, promised
-//! space, open files and connections, threads, memory; it must still answer, and its log must not tell of a panic.
+//! table: what is sent, the answer, and what may be left behind. The real program (`VMIMG_BINARY`, or the one that cargo built beside
+//! this) runs as a process of its own, once over SQLite and once over PostgreSQL (`VMIMG_TEST_POSTGRES` names a server). After every row
+//! the service is looked at: rows of every table, files, promised space, open files and connections, threads, memory; it must still
+//! answer, and its log must not tell of a panic.
 //!
 //! A row whose answer is another one than the listed says why, by `differs`; what cannot be tried yet stands in `ids.rs` with the reason.
 
